@@ -2,10 +2,11 @@
 //! locks. `loom-tests` compiles the same files over a `facade` that re-exports
 //! loom's; nothing modelled may import these things from anywhere else.
 
-pub(crate) use std::sync::Mutex;
+pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use std::sync::atomic::{
-    AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+pub(crate) use std::sync::{Arc, Mutex};
 
 /// `UnsafeCell` in loom's shape: access through closures, so that a model can
 /// see when two accesses overlap.

@@ -1,1 +1,44 @@
-//! Stackful coroutines.
+//! Stackful coroutines on every core: code reads as if it blocked.
+//!
+//! ```
+//! use filature::go;
+//!
+//! let total: u64 = filature::run(|| {
+//!     let squares: Vec<_> = (1..=10u64).map(|n| go!(move || n * n)).collect();
+//!     squares.into_iter().map(|h| h.join().unwrap()).sum()
+//! });
+//! assert_eq!(total, 385);
+//! ```
+//!
+//! [`go!`] and [`spawn`] start a coroutine, [`JoinHandle::join`] waits for it,
+//! [`run`] is the way in from `main`. [`Runtime`] is for programs that want
+//! their own workers, [`dump()`] shows what runs. Sockets are in the crate
+//! `filature-net`, built on the [`poller`] module. What is promised, and where
+//! the promise ends, is on the page [`soundness`].
+
+#[macro_use]
+mod spawn;
+mod config;
+mod coroutine;
+mod current;
+mod dump;
+mod facade;
+pub mod poller;
+mod runtime;
+mod scheduler;
+mod thread;
+
+pub use config::RuntimeBuilder;
+pub use coroutine::guard::{Guard, ParseGuardError};
+pub use coroutine::outcome::JoinError;
+pub use current::{
+    Coroutine, current, is_coroutine, park, park_timeout, sleep, stack_bounds, worker_index,
+    yield_now,
+};
+pub use dump::{CoroutineInfo, Dump, RuntimeInfo, State, Stats, WorkerStats, dump, stats};
+pub use poller::Io;
+pub use runtime::{Runtime, run};
+pub use spawn::{Builder, JoinHandle, spawn, spawn_local, try_spawn};
+
+#[doc = include_str!("../docs/soundness.md")]
+pub mod soundness {}

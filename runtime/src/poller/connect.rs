@@ -1,0 +1,104 @@
+//! Connecting: the one operation that goes on in the kernel after the call.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use io_uring::opcode;
+use io_uring::types::Fd;
+use socket2::SockAddr;
+
+use super::operate::{Call, refusal};
+use super::{Direction, Poller, op, source::Source, sys};
+use crate::scheduler::wait::{self, Here, Wait, Woken};
+
+/// How long to leave a unix listener whose queue is full alone: the kernel
+/// offers nothing to wait for; untuned.
+const NAP: Duration = Duration::from_millis(1);
+
+pub(super) fn connect(
+    source: &Source,
+    addr: &SockAddr,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let call = Call::new(Wait::Connect, Direction::Out).by_mode();
+    if source.is_closed() {
+        return refusal(call).map(drop);
+    }
+    let here = wait::here();
+    let result = loop {
+        let Err(error) = begin(source, here.as_ref(), call, addr, deadline) else {
+            break Ok(());
+        };
+        match error.raw_os_error() {
+            // It goes on: the kernel says how it ended once the socket is
+            // writable.
+            Some(libc::EINPROGRESS | libc::EINTR) => {
+                break source
+                    .wait_ready(call, deadline)
+                    .and_then(|()| outcome(source));
+            }
+            Some(libc::EAGAIN) if !source.is_closed() => {
+                if let Err(error) = nap(here.as_ref(), deadline) {
+                    break Err(error);
+                }
+            }
+            _ => break Err(error),
+        }
+    };
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) => source.failed(call, error).map(drop),
+    }
+}
+
+/// Has the kernel begin, and where it can be had, finish.
+fn begin(
+    source: &Source,
+    here: Option<&Here>,
+    call: Call,
+    addr: &SockAddr,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let (fd, at, len) = (source.as_raw_fd(), addr.as_ptr().cast(), addr.len());
+    if let Some(here) = here
+        && let Poller::Ring(ring) = here.poller()
+    {
+        let entry = opcode::Connect::new(Fd(fd), at, len).build();
+        // SAFETY: the address is borrowed until the call returns.
+        return match unsafe { ring.run(here, call.why, deadline, entry) } {
+            op::TIMED_OUT => Err(io::ErrorKind::TimedOut.into()),
+            failed @ ..0 => Err(io::Error::from_raw_os_error(-failed)),
+            _ => Ok(()),
+        };
+    }
+    source.prepare(call, here.is_some() || deadline.is_some())?;
+    // SAFETY: the address is valid for so many bytes.
+    unsafe { sys::connect(fd, at, len) }
+}
+
+fn outcome(source: &Source) -> io::Result<()> {
+    match sys::socket_option(source.as_fd(), libc::SO_ERROR)? {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+#[cold]
+fn nap(here: Option<&Here>, deadline: Option<Instant>) -> io::Result<()> {
+    let now = Instant::now();
+    let until = now + NAP;
+    if deadline.is_some_and(|at| at <= now) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let until = deadline.map_or(until, |at| at.min(until));
+    match here {
+        None => std::thread::sleep(until - now),
+        Some(here) => {
+            if let Woken::Cancelled = here.park(Wait::Connect, Some(until)) {
+                here.unwind();
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! One io_uring operation, from submission to completion.
+//!
+//! A coroutine that waits hands the kernel a buffer that it only borrows: the
+//! user's own `&mut [u8]`. That is sound because of one rule:
+//!
+//! > **Between submission and the final completion the call neither returns nor
+//! > unwinds.** A deadline or a cancellation asks the kernel to call the
+//! > operation off, and goes on waiting until the kernel has answered.
+//!
+//! The record of the operation lives in the waiting frame, and its address is
+//! what the kernel hands back. States of a record:
+//!
+//! ```text
+//!   submitted ──completion──────────────────────────────► done
+//!       │                                                  ▲
+//!       └─deadline, cancellation─► being called off ───────┘
+//!                                  both the operation's and the
+//!                                  cancel's completions are awaited
+//! ```
+//!
+//! Who may do what: the frame fills in the record, submits, and reads it; the
+//! poller, on the same thread, writes the result, once, and reports the key at
+//! once, so that a key is never reported for a frame that has gone on. The
+//! kernel never follows the address.
+//!
+//! An operation that completes although it was being called off gives what it
+//! has: data is never lost. The cancellation then stays pending for the next
+//! suspension.
+//!
+//! Why the cancel's own completion is awaited too: it names the operation by
+//! address, and it may come too early, while the kernel has the operation
+//! between two states and finds nothing. Then it is sent again.
+
+use std::cell::Cell;
+use std::process::abort;
+use std::time::Instant;
+
+use io_uring::squeue;
+
+use super::{Key, Ring};
+use crate::scheduler::wait::{Here, Wait, Woken};
+
+/// No result yet. The kernel's are counts and small negative numbers.
+const PENDING: i32 = i32::MIN;
+
+/// What `Ring::run` answers when the deadline passed first.
+pub(super) const TIMED_OUT: i32 = -libc::ETIME;
+
+/// How often a cancel that found nothing is sent again.
+const CANCELS: usize = 16;
+
+/// The record of an operation. Aligned so that the low bits of its address can
+/// tell its completion from that of its cancel.
+#[repr(align(8))]
+pub(super) struct Op {
+    key: Key,
+    result: Cell<i32>,
+    cancel: Cell<i32>,
+}
+
+impl Op {
+    #[inline]
+    pub(super) fn complete(&self, result: i32) -> Key {
+        self.result.set(result);
+        self.key
+    }
+
+    pub(super) fn complete_cancel(&self, result: i32) -> Key {
+        self.cancel.set(result);
+        self.key
+    }
+}
+
+/// Keeps a frame that the kernel has the address of from being unwound.
+struct InFlight;
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        eprintln!("filature: an IO operation was unwound while the kernel held its buffer");
+        abort();
+    }
+}
+
+impl Ring {
+    /// Submits what `entry` describes and suspends the caller until it is over.
+    /// Returns the kernel's result: a count, a negative error number, or
+    /// [`TIMED_OUT`]. Unwinds if the coroutine is to end and the operation did
+    /// not happen.
+    ///
+    /// # Safety
+    ///
+    /// Whatever memory `entry` points to must stay valid, and belong to the
+    /// operation alone, until this returns or unwinds.
+    // Always: every call frame above the stack switch costs a mispredicted
+    // return.
+    #[inline(always)]
+    pub(super) unsafe fn run(
+        &self,
+        here: &Here,
+        why: Wait,
+        deadline: Option<Instant>,
+        entry: squeue::Entry,
+    ) -> i32 {
+        // Or a coroutine whose operations all complete at once would never end.
+        if here.is_cancelled() {
+            here.unwind();
+        }
+        let op = Op {
+            key: here.key(),
+            result: Cell::new(PENDING),
+            cancel: Cell::new(0),
+        };
+        let address = (&raw const op).expose_provenance() as u64;
+        // SAFETY: the entry's memory lives until this function is left, and
+        // from here on it is not left before the completion was seen: `op` is
+        // in this frame, and `guard` turns unwinding into an abort.
+        unsafe { self.submit(here, entry.user_data(address)) };
+        let guard = InFlight;
+        loop {
+            let woken = here.park(why, deadline);
+            let result = op.result.get();
+            if result != PENDING {
+                std::mem::forget(guard);
+                return result;
+            }
+            if !matches!(woken, Woken::Unparked) {
+                let result = self.call_off(here, why, &op);
+                std::mem::forget(guard);
+                // A worker thread of the kernel that was interrupted in the
+                // middle of a blocking call says so in its own way.
+                if result != -libc::ECANCELED && result != -libc::EINTR {
+                    return result;
+                }
+                if matches!(woken, Woken::Cancelled) {
+                    here.unwind();
+                }
+                return TIMED_OUT;
+            }
+        }
+    }
+
+    /// Asks the kernel to end the operation and waits until it has.
+    #[cold]
+    fn call_off(&self, here: &Here, why: Wait, op: &Op) -> i32 {
+        for _ in 0..CANCELS {
+            op.cancel.set(PENDING);
+            self.cancel(op);
+            while op.cancel.get() == PENDING {
+                here.park_masked(why);
+            }
+            if op.result.get() != PENDING || op.cancel.get() != -libc::ENOENT {
+                break;
+            }
+        }
+        while op.result.get() == PENDING {
+            here.park_masked(why);
+        }
+        op.result.get()
+    }
+}

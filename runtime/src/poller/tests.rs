@@ -1,0 +1,213 @@
+//! What a poller does by itself, without coroutines; `tests/poller.rs` has the
+//! operations.
+
+use std::os::fd::AsRawFd;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::{Io, Poller, sys};
+
+const BOTH: [Io; 2] = [Io::IoUring, Io::Epoll];
+
+fn poll(poller: &Poller, timeout: Option<Duration>) -> usize {
+    poller
+        .poll(timeout, &mut |key| panic!("nobody waits, yet {key:?}"))
+        .unwrap()
+}
+
+/// Sleeps until the clock says that it was not in vain: a poll may come back
+/// early for no reason.
+fn sleep_out(poller: &Poller, time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        if left.is_zero() {
+            return;
+        }
+        poll(poller, Some(left));
+    }
+}
+
+#[test]
+fn a_wake_up_before_the_sleep_ends_it() {
+    for io in BOTH {
+        let poller = Poller::new(io, 8).unwrap();
+        let waker = poller.waker();
+        for _ in 0..100 {
+            waker.wake();
+            poll(&poller, None);
+        }
+    }
+}
+
+#[test]
+fn a_wake_up_from_another_thread_ends_the_sleep() {
+    for io in BOTH {
+        let poller = Poller::new(io, 8).unwrap();
+        let waker = poller.waker();
+        let (woke, heard) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            for () in heard {
+                waker.wake();
+            }
+        });
+        for _ in 0..1000 {
+            woke.send(()).unwrap();
+            poll(&poller, None);
+        }
+        drop(woke);
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_waker_with_a_full_counter_still_wakes() {
+    for io in BOTH {
+        let poller = Poller::new(io, 8).unwrap();
+        let waker = poller.waker();
+        let fd = waker.fd().as_raw_fd();
+        let brim = (u64::MAX - 1).to_ne_bytes();
+        // SAFETY: the buffer is eight bytes, as an eventfd wants.
+        assert_eq!(unsafe { sys::write(fd, brim.as_ptr(), 8) }.unwrap(), 8);
+        poll(&poller, None);
+        for _ in 0..3 {
+            waker.wake();
+            poll(&poller, None);
+        }
+    }
+}
+
+#[test]
+fn a_waker_outlives_its_poller() {
+    for io in BOTH {
+        let poller = Poller::new(io, 8).unwrap();
+        let waker = poller.waker();
+        drop(poller);
+        waker.wake();
+    }
+}
+
+#[test]
+fn a_sleep_lasts_as_long_as_was_asked() {
+    for io in BOTH {
+        let poller = Poller::new(io, 8).unwrap();
+        for time in [0, 1, 1_000, 300_000, 3_000_000].map(Duration::from_nanos) {
+            let start = Instant::now();
+            sleep_out(&poller, time);
+            assert!(start.elapsed() >= time);
+        }
+        // Neither too long for the kernel's clock, nor for ours.
+        poller.waker().wake();
+        poll(&poller, Some(Duration::MAX));
+    }
+}
+
+#[test]
+fn nothing_to_do_needs_no_visit() {
+    for io in BOTH {
+        let poller = Poller::new(io, 8).unwrap();
+        // What setting it up has left behind.
+        poll(&poller, Some(Duration::ZERO));
+        assert!(!poller.has_work());
+        assert_eq!(poller.waiting(), 0);
+        assert_eq!(poll(&poller, Some(Duration::ZERO)), 0);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_sleep_and_is_no_error() {
+    extern "C" fn ignore(_: libc::c_int) {}
+    // SAFETY: the handler does nothing, and nobody else here uses the signal;
+    // without SA_RESTART, so that it interrupts.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = ignore as *const () as usize;
+        libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut());
+    }
+    for io in BOTH {
+        let (ready, is_ready) = mpsc::channel();
+        let sleeper = std::thread::spawn(move || {
+            let poller = Poller::new(io, 8).unwrap();
+            // SAFETY: it only names the calling thread.
+            ready.send(unsafe { libc::pthread_self() }).unwrap();
+            poll(&poller, None);
+        });
+        let thread = is_ready.recv().unwrap();
+        while !sleeper.is_finished() {
+            // SAFETY: the thread has not been joined yet.
+            unsafe { libc::pthread_kill(thread, libc::SIGURG) };
+            std::thread::yield_now();
+        }
+        sleeper.join().unwrap();
+    }
+}
+
+/// Runs `f` on a thread on which the kernel answers `error` to the system call
+/// of that number, as container runtimes have it do.
+fn without<T: Send + 'static>(
+    call: libc::c_long,
+    error: i32,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let forbidden = move || {
+        let (load, equal, answer) = (
+            (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16,
+            (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+            (libc::BPF_RET | libc::BPF_K) as u16,
+        );
+        let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+        let mut program = [
+            step(load, 0, 0, 0),
+            step(equal, 0, 1, call as u32),
+            step(answer, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
+            step(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog {
+            len: program.len() as u16,
+            filter: program.as_mut_ptr(),
+        };
+        // SAFETY: the program is valid for the call, and only concerns the
+        // calling thread.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            assert_eq!(
+                libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program),
+                0
+            );
+        }
+        f()
+    };
+    std::thread::spawn(forbidden).join().unwrap()
+}
+
+#[test]
+fn where_io_uring_is_forbidden_auto_takes_epoll() {
+    for call in [
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+    ] {
+        for error in [libc::EPERM, libc::ENOSYS, libc::ENOMEM] {
+            without(call, error, || {
+                assert_eq!(Poller::new(Io::Auto, 8).unwrap().io(), Io::Epoll);
+                let error = Poller::new(Io::IoUring, 8).err().unwrap().to_string();
+                assert!(error.contains("io_uring_disabled"), "{error}");
+                assert!(error.contains("FILATURE_IO"), "{error}");
+            });
+        }
+    }
+}
+
+#[test]
+fn without_precise_timeouts_epoll_sleeps_in_milliseconds() {
+    for error in [libc::ENOSYS, libc::EPERM] {
+        without(libc::SYS_epoll_pwait2, error, || {
+            let poller = Poller::new(Io::Epoll, 8).unwrap();
+            for time in [1_000, 300_000, 3_000_000].map(Duration::from_nanos) {
+                let start = Instant::now();
+                sleep_out(&poller, time);
+                assert!(start.elapsed() >= time);
+            }
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! The same operations for callers that are plain threads: they block.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
+
+use super::operate::Call;
+use super::source::Source;
+use super::sys;
+
+/// Carries out an operation. `attempt` is given flags to add: `MSG_DONTWAIT`
+/// where it must not block.
+///
+/// A socket can be left to block in the system call: `shutdown` wakes it.
+/// Everything else waits in `poll(2)`, where a close can reach it.
+#[inline]
+pub(super) fn operate(
+    source: &Source,
+    call: Call,
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut(i32) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let flags = if deadline.is_none() && source.mode().is_socket() {
+        0
+    } else {
+        libc::MSG_DONTWAIT
+    };
+    loop {
+        match attempt(flags) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !call.nowait => {
+                wait_ready(source, call, deadline)?;
+            }
+            other => return other,
+        }
+        if source.is_closed() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+    }
+}
+
+/// Blocks until the source is ready, the deadline passes, or it is closed.
+pub(super) fn wait_ready(source: &Source, call: Call, deadline: Option<Instant>) -> io::Result<()> {
+    let watched = sys::pollfd(source.as_fd(), call.direction);
+    let ready = if source.mode().is_socket() {
+        sys::wait(&mut [watched], deadline)?
+    } else {
+        let alarm = libc::pollfd {
+            fd: source.alarm()?.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // The alarm may have been made too late to be rung.
+        source.is_closed() || sys::wait(&mut [watched, alarm], deadline)?
+    };
+    if source.is_closed() {
+        return Err(io::ErrorKind::NotConnected.into());
+    }
+    if ready {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}

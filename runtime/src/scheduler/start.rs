@@ -1,0 +1,331 @@
+//! How a coroutine gets its stack, and how it ends.
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use crate::coroutine::control::{Control, Phase, Ref, Waiter};
+use crate::coroutine::fiber::{Fiber, Order, Yielder};
+use crate::coroutine::life::Finish;
+use crate::coroutine::outcome::JoinError;
+use crate::coroutine::stack::StackPool;
+use crate::facade::Ordering;
+use crate::scheduler::remote::{Remote, bump};
+use crate::scheduler::wait;
+use crate::scheduler::worker::Worker;
+
+/// Idle fibers that a worker keeps however long it has been idle. Untuned.
+const KEEP: usize = 64;
+
+/// A worker's fibers that run nothing, the most recently used last.
+pub(crate) struct Fibers {
+    /// With stacks of the default size.
+    idle: UnsafeCell<Vec<NonNull<Fiber>>>,
+    /// With other sizes, as bytes asked for.
+    odd: UnsafeCell<Vec<(u32, NonNull<Fiber>)>>,
+    /// Handed to a new fiber's body, so that it knows itself.
+    newest: Cell<Option<NonNull<Fiber>>>,
+}
+
+impl Fibers {
+    pub(crate) fn new() -> Fibers {
+        Fibers {
+            idle: UnsafeCell::new(Vec::new()),
+            odd: UnsafeCell::new(Vec::new()),
+            newest: Cell::new(None),
+        }
+    }
+
+    #[inline]
+    fn give(&self, size: u32, fiber: NonNull<Fiber>) {
+        if size == 0 {
+            // SAFETY: one thread, and nothing here calls out while it holds
+            // the reference.
+            unsafe { &mut *self.idle.get() }.push(fiber);
+        } else {
+            // SAFETY: as above.
+            unsafe { &mut *self.odd.get() }.push((size, fiber));
+        }
+    }
+
+    #[inline]
+    fn take(&self, size: u32) -> Option<NonNull<Fiber>> {
+        if size == 0 {
+            // SAFETY: as in `give`.
+            return unsafe { &mut *self.idle.get() }.pop();
+        }
+        // SAFETY: as in `give`.
+        let odd = unsafe { &mut *self.odd.get() };
+        let at = odd.iter().rposition(|&(s, _)| s == size)?;
+        Some(odd.swap_remove(at).1)
+    }
+
+    /// Idle ones with stacks of the default size.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: as in `give`.
+        unsafe { (*self.idle.get()).len() }
+    }
+
+    /// Whether there are more than are worth keeping through a quiet time.
+    pub(crate) fn has_surplus(&self) -> bool {
+        // SAFETY: as in `give`.
+        unsafe { (*self.idle.get()).len() > KEEP || (*self.odd.get()).len() > KEEP }
+    }
+
+    /// Ends up to `most` idle fibers of each kind, the least recently used first,
+    /// and gives their stacks back.
+    pub(crate) fn trim(&self, pool: &StackPool, most: usize) {
+        let mut ended = Vec::with_capacity(most.min(1024));
+        // SAFETY: as in `give`; the fibers end below, after the borrows.
+        unsafe {
+            let idle = &mut *self.idle.get();
+            let n = idle.len().min(most);
+            ended.extend(idle.drain(..n));
+            let odd = &mut *self.odd.get();
+            let n = odd.len().min(most);
+            ended.extend(odd.drain(..n).map(|(_, fiber)| fiber));
+        }
+        // One call for many: neighbours go back to the system together.
+        pool.release_many(ended.into_iter().map(|fiber| {
+            // SAFETY: an idle fiber of this thread, in no list any more, that
+            // came from a box.
+            unsafe {
+                fiber.as_ref().resume(Order::EXIT);
+                Box::from_raw(fiber.as_ptr()).into_stack()
+            }
+        }));
+    }
+}
+
+impl Worker {
+    /// Runs an unstarted coroutine until it suspends or ends (and perhaps
+    /// others after it, on the same stack).
+    #[inline]
+    pub(crate) fn start(&self, coroutine: NonNull<Control>) {
+        // SAFETY: queued, so alive.
+        let size = unsafe { coroutine.as_ref() }.stack_size.get();
+        let fiber = match self.fibers.take(size) {
+            Some(fiber) => fiber,
+            None => match self.new_fiber(size) {
+                Ok(fiber) => fiber,
+                Err(e) => return self.could_not_start(coroutine, size, e),
+            },
+        };
+        self.show_stacks();
+        // SAFETY: an idle or new fiber of this thread.
+        unsafe { fiber.as_ref().resume(Order::run(coroutine)) };
+    }
+
+    #[cold]
+    fn new_fiber(&self, size: u32) -> io::Result<NonNull<Fiber>> {
+        let bytes = if size == 0 {
+            self.shared.config.stack_size
+        } else {
+            size as usize
+        };
+        let stack = self.shared.stacks.allocate(bytes)?;
+        let worker: *const Worker = self;
+        let fiber = Fiber::new(stack, move |yielder, first| {
+            // SAFETY: fibers run on their worker's thread only and end before
+            // the worker does.
+            let worker = unsafe { &*worker };
+            worker.fiber_body(size, yielder, first);
+        });
+        let fiber = NonNull::from(Box::leak(Box::new(fiber)));
+        self.fibers.newest.set(Some(fiber));
+        Ok(fiber)
+    }
+
+    /// One coroutine after another, for as long as the stack lives.
+    fn fiber_body(&self, size: u32, yielder: &Yielder, first: Order) {
+        let me = self
+            .fibers
+            .newest
+            .get()
+            .expect("set just before the first resume");
+        let mut order = first;
+        while let Some(coroutine) = order.coroutine() {
+            self.run_here(coroutine, yielder, me);
+            order = match self.next_for_this_stack(size) {
+                Some(next) => Order::run(next),
+                None => {
+                    self.fibers.give(size, me);
+                    self.show_stacks();
+                    yielder.suspend(())
+                }
+            };
+        }
+    }
+
+    #[inline]
+    fn run_here(&self, coroutine: NonNull<Control>, yielder: &Yielder, me: NonNull<Fiber>) {
+        // SAFETY: queued, so alive, until `finish` below gives up the
+        // runtime's reference.
+        let control = unsafe { coroutine.as_ref() };
+        control.home.store(
+            (&raw const *self.remote()).cast_mut().cast(),
+            Ordering::Relaxed,
+        );
+        control.yielder.set(yielder);
+        control.fiber.set(me.as_ptr());
+        control.set_phase(Phase::Started);
+        let counters = &self.remote().counters;
+        bump(&counters.started);
+        self.set_running(Some(coroutine));
+        // SAFETY: just taken from its queue by this worker, on its own stack.
+        unsafe {
+            if !self.is_stopping() {
+                control.run();
+            } else {
+                // As a coroutine that is being unwound, so that the closure's
+                // destructors may wait.
+                control.unwinding.store(true, Ordering::Relaxed);
+                control.abandon(JoinError::Cancelled);
+            }
+        }
+        // It has suspended any number of times by now, but never left this
+        // thread, so `self` is still our worker.
+        self.set_running(None);
+        bump(&counters.finished);
+        // SAFETY: it ran, and we hold the runtime's reference.
+        if let Some(unclaimed) = unsafe { finish(coroutine) } {
+            self.discard_here(coroutine);
+            drop(unclaimed);
+        }
+    }
+
+    /// Nobody will take the outcome: dropping it is the coroutine's last act.
+    /// Its destructors may wait, for which the coroutine must be one that runs.
+    #[inline]
+    fn discard_here(&self, coroutine: NonNull<Control>) {
+        // SAFETY: the caller holds a reference.
+        let control = unsafe { coroutine.as_ref() };
+        let finished = &self.remote().counters.finished;
+        finished.store(finished.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        control.set_phase(Phase::Started);
+        self.set_running(Some(coroutine));
+        // SAFETY: the outcome is unclaimed, so it is ours.
+        unsafe { discard_detached(control) };
+        self.set_running(None);
+        control.set_phase(Phase::Finished);
+        bump(finished);
+    }
+
+    /// Lets other workers know how many stacks are idle here.
+    #[inline]
+    pub(crate) fn show_stacks(&self) {
+        let idle = self.fibers.len() as u64;
+        self.remote().counters.stacks.store(idle, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn could_not_start(&self, coroutine: NonNull<Control>, size: u32, why: io::Error) {
+        // Another worker may have a stack to spare. If it has used it up when
+        // the coroutine arrives it does the same, or says no.
+        let has_stack = |r: &&Remote| r.counters.stacks.load(Ordering::Relaxed) > 0;
+        // SAFETY: taken from its queue, so alive and ours.
+        let is_local = unsafe { coroutine.as_ref() }.local.get();
+        if size == 0
+            && !is_local
+            && !self.is_stopping()
+            && let Some(other) = self.shared.remotes.iter().find(has_stack)
+            && other.index != self.remote().index
+        {
+            return self.hand_over(coroutine, other.index);
+        }
+        // So that sleeping workers give up the stacks that they have cached.
+        self.shared.wake_all();
+        // SAFETY: taken from its queue by this worker, never run.
+        unsafe { abandon(coroutine, JoinError::NotStarted(why)) };
+    }
+}
+
+/// Ends a coroutine that never ran.
+///
+/// # Safety
+///
+/// The caller took it from its queue.
+pub(crate) unsafe fn abandon(coroutine: NonNull<Control>, why: JoinError) {
+    // SAFETY: queued, so alive and ours.
+    unsafe {
+        coroutine.as_ref().abandon(why);
+        if let Some(unclaimed) = finish(coroutine) {
+            discard_detached(&unclaimed);
+        }
+    }
+}
+
+/// The outcome is stored: hands it over and gives up the runtime's reference,
+/// or gives that to the caller, who is to discard an outcome that nobody claims.
+///
+/// # Safety
+///
+/// Once for each coroutine, by whoever ran or abandoned it.
+#[inline]
+unsafe fn finish(coroutine: NonNull<Control>) -> Option<Ref> {
+    // SAFETY: the runtime's reference keeps it alive.
+    let control = unsafe { coroutine.as_ref() };
+    control.set_phase(Phase::Finished);
+    let left = control.life.finish_and_release();
+    if left == Finish::Released {
+        return None;
+    }
+    // SAFETY: the runtime's reference, which it still has in the other cases.
+    let reference = unsafe { Ref::from_raw(coroutine) };
+    if left == Finish::Last {
+        return Some(reference);
+    }
+    // SAFETY: the joiner wrote the cell before it set JOINING and will not touch
+    // it again; the reference keeps the block here while we read.
+    match control.joiner.with_mut(|cell| unsafe { (*cell).take() }) {
+        Some(Waiter::Coroutine(joiner)) => wait::unpark(joiner),
+        Some(Waiter::Thread(thread)) => thread.unpark(),
+        // The handle is gone.
+        None => return Some(reference),
+    }
+    None
+}
+
+/// Drops an outcome that nobody will take, and reports a failure.
+///
+/// # Safety
+///
+/// The outcome is the caller's.
+pub(crate) unsafe fn discard_detached(control: &Control) {
+    // SAFETY: the caller's promise.
+    if let Some(failure) = unsafe { control.discard_outcome() } {
+        report(control, failure);
+    }
+}
+
+/// Tells of a failure that no join will see, through the ordinary panic hook:
+/// a panic of our own that says whose failure it was and is caught at once.
+#[cold]
+fn report(control: &Control, failure: JoinError) {
+    let name = match control.name() {
+        Some(name) => format!("coroutine {} '{name}'", control.id()),
+        None => format!("coroutine {}", control.id()),
+    };
+    let site = control.site().map(ToString::to_string).unwrap_or_default();
+    let what = match &failure {
+        JoinError::NotStarted(e) => format!("could not start: {e}"),
+        other => match other
+            .downcast_ref::<&'static str>()
+            .copied()
+            .or_else(|| other.downcast_ref::<String>().map(String::as_str))
+        {
+            Some(text) => format!("panicked: {text}"),
+            None => String::from("panicked"),
+        },
+    };
+    // A payload may panic as it is dropped; what that leaves is let go undropped,
+    // unless it is our own.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(failure))) {
+        std::mem::forget(JoinError::from_payload(payload));
+    }
+    let _ = catch_unwind(AssertUnwindSafe(move || {
+        panic!("{name}, spawned at {site} and joined by nobody, {what}");
+    }));
+}

@@ -1,0 +1,318 @@
+//! The two verbs that everything is built on: park the current coroutine,
+//! unpark that one.
+//!
+//! A coroutine only ever resumes on its home thread, so parking needs no
+//! handshake with the switch: once `Token::prepare_park` has answered true,
+//! whoever unparks puts the coroutine into its home's queues, and the home looks
+//! at those only after the coroutine has switched away.
+//!
+//! Every wait is a loop over a condition of its own. A park may return for no
+//! reason; what it never does is to stay when an unpark came after the
+//! condition was looked at.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::time::Instant;
+
+use crate::coroutine::control::{Control, Ref};
+use crate::coroutine::fiber::Order;
+use crate::coroutine::outcome::Unwinding;
+use crate::facade::Ordering;
+use crate::poller::{Key, Poller};
+use crate::scheduler::remote::{Remote, bump};
+use crate::scheduler::timers::Timer;
+use crate::scheduler::worker::Worker;
+
+/// What a coroutine waits for, for a dump.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Wait {
+    Parked,
+    Sleeping,
+    Joining,
+    Recv,
+    Send,
+    Accept,
+    Connect,
+    Readable,
+    Writable,
+    Read,
+    Write,
+}
+
+impl Wait {
+    pub(crate) fn describe(wait: u8) -> &'static str {
+        const NAMES: [(Wait, &str); 11] = [
+            (Wait::Parked, "park"),
+            (Wait::Sleeping, "sleep"),
+            (Wait::Joining, "join"),
+            (Wait::Recv, "recv"),
+            (Wait::Send, "send"),
+            (Wait::Accept, "accept"),
+            (Wait::Connect, "connect"),
+            (Wait::Readable, "readable"),
+            (Wait::Writable, "writable"),
+            (Wait::Read, "read"),
+            (Wait::Write, "write"),
+        ];
+        NAMES
+            .iter()
+            .find(|(w, _)| *w as u8 == wait)
+            .map_or("?", |(_, name)| name)
+    }
+}
+
+/// Why a park came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Woken {
+    /// Unparked, or for no reason: look at the condition again.
+    Unparked,
+    /// The deadline has passed. It may have been unparked as well.
+    TimedOut,
+    /// The coroutine is to be unwound: wind up and call [`Here::unwind`].
+    Cancelled,
+}
+
+thread_local! {
+    /// The worker that this thread is, if it is one.
+    static WORKER: Cell<*const Worker> = const { Cell::new(std::ptr::null()) };
+}
+
+/// The one way to the current worker. Never inlined: its address computation
+/// must not be carried over a switch by the compiler, should a coroutine ever
+/// be allowed to resume on another thread.
+#[inline(never)]
+pub(crate) fn worker() -> *const Worker {
+    WORKER.get()
+}
+
+/// Makes `worker` the current thread's.
+pub(crate) fn set_worker(worker: *const Worker) {
+    WORKER.set(worker);
+}
+
+/// The coroutine that runs now and its worker.
+///
+/// Stays right for as long as the coroutine lives, as it never changes threads;
+/// so it may be kept in frames of the coroutine, and nowhere else.
+#[derive(Clone, Copy)]
+pub(crate) struct Here {
+    worker: NonNull<Worker>,
+    coroutine: NonNull<Control>,
+    _this_thread: PhantomData<*const ()>,
+}
+
+/// `None` on a plain thread, and where a worker runs something between two
+/// coroutines.
+#[inline]
+pub(crate) fn here() -> Option<Here> {
+    let worker = NonNull::new(worker().cast_mut())?;
+    // SAFETY: a worker's pointer is only set while it lives, on its thread.
+    let coroutine = unsafe { worker.as_ref() }.running()?;
+    Some(Here {
+        worker,
+        coroutine,
+        _this_thread: PhantomData,
+    })
+}
+
+impl Here {
+    #[inline]
+    pub(crate) fn worker(&self) -> &Worker {
+        // SAFETY: the worker outlives its coroutines, and this is one's frame.
+        unsafe { self.worker.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn control(&self) -> &Control {
+        // SAFETY: it runs, so it is alive.
+        unsafe { self.coroutine.as_ref() }
+    }
+
+    pub(crate) fn coroutine(&self) -> NonNull<Control> {
+        self.coroutine
+    }
+
+    /// A counted reference to the current coroutine.
+    pub(crate) fn reference(&self) -> Ref {
+        self.control().life.retain();
+        // SAFETY: the reference just taken.
+        unsafe { Ref::from_raw(self.coroutine) }
+    }
+
+    /// The worker's poller.
+    #[inline]
+    pub(crate) fn poller(&self) -> &Poller {
+        &self.worker().poller
+    }
+
+    /// What the poller is to report for the worker to unpark this coroutine.
+    #[inline]
+    pub(crate) fn key(&self) -> Key {
+        Key::new(self.coroutine.cast())
+    }
+
+    /// Suspends until unparked, the deadline passes or the coroutine is to be
+    /// unwound; may also return for no reason.
+    #[inline]
+    pub(crate) fn park(&self, why: Wait, deadline: Option<Instant>) -> Woken {
+        if self.is_cancelled() {
+            return Woken::Cancelled;
+        }
+        match deadline {
+            None => self.suspend_parked(why),
+            Some(deadline) => self.park_until(why, deadline),
+        }
+        .map_or(Woken::Unparked, |woken| woken)
+    }
+
+    /// [`Here::park`] deaf to everything but an unpark: for waiting out what
+    /// the kernel still holds a buffer of.
+    pub(crate) fn park_masked(&self, why: Wait) {
+        self.suspend_parked(why);
+    }
+
+    #[inline]
+    fn suspend_parked(&self, why: Wait) -> Option<Woken> {
+        let worker = self.worker();
+        let control = self.control();
+        if worker.chaos_strikes() {
+            // Not `yield_now`, which may unwind: a park never does.
+            worker.push_ready(self.coroutine);
+            self.switch_away();
+            return None;
+        }
+        if !control.token.prepare_park() {
+            return None;
+        }
+        control.wait.store(why as u8, Ordering::Relaxed);
+        control.since.store(worker.clock(), Ordering::Relaxed);
+        bump(&worker.remote().counters.parks);
+        let calm = !std::thread::panicking();
+        let order = self.switch_away();
+        if order == Order::GO || !self.may_unwind(calm) {
+            None
+        } else {
+            Some(Woken::Cancelled)
+        }
+    }
+
+    fn park_until(&self, why: Wait, deadline: Instant) -> Option<Woken> {
+        let worker = self.worker();
+        let at = worker.shared.at(deadline);
+        let timer = Timer::new(at, self.coroutine);
+        // SAFETY: removed below on every path; nothing in between unwinds, and
+        // this frame stays where it is while the coroutine is suspended.
+        unsafe { worker.timers.insert(&timer) };
+        let woken = self.suspend_parked(why);
+        let fired = !worker.timers.remove(&timer);
+        if woken.is_none() && fired {
+            Some(Woken::TimedOut)
+        } else {
+            woken
+        }
+    }
+
+    /// Lets the others run that are ready.
+    #[inline]
+    pub(crate) fn yield_now(&self) {
+        self.worker().push_ready(self.coroutine);
+        let order = self.switch_away();
+        if order != Order::GO {
+            self.yielded_into_shutdown();
+        }
+    }
+
+    #[cold]
+    fn yielded_into_shutdown(&self) {
+        // Whether it was calm before is not worth finding out at every yield.
+        if self.may_unwind(false) {
+            self.unwind();
+        }
+    }
+
+    #[inline(always)]
+    fn switch_away(&self) -> Order {
+        // SAFETY: `run_here` set it to the yielder of the stack that this is.
+        unsafe { (*self.control().yielder.get()).suspend(()) }
+    }
+
+    /// Whether a park would return [`Woken::Cancelled`] at once.
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.worker().order() != Order::GO && self.may_unwind(!std::thread::panicking())
+    }
+
+    /// In a shutdown: whether this coroutine may be unwound now. Not while it is
+    /// being unwound, by the shutdown or by a panic of its own: that would be a
+    /// destructor that panics, and abort.
+    ///
+    /// The count of panics is the thread's. `calm`: it was zero when this
+    /// coroutine last suspended, so that a panic that is under way now is
+    /// another's. Where it cannot be told, the unwinding is put off until the
+    /// thread is calm.
+    #[cold]
+    fn may_unwind(&self, calm: bool) -> bool {
+        if self.is_unwinding() {
+            return false;
+        }
+        if !calm && std::thread::panicking() {
+            self.worker().put_off_unwinding();
+            return false;
+        }
+        true
+    }
+
+    /// Whether a shutdown is unwinding this coroutine at this moment.
+    #[inline]
+    pub(crate) fn is_unwinding(&self) -> bool {
+        self.control().unwinding.load(Ordering::Relaxed)
+    }
+
+    /// Unwinds this coroutine, without a word from the panic hook.
+    #[cold]
+    pub(crate) fn unwind(&self) -> ! {
+        Unwinding::start(self.reference())
+    }
+}
+
+/// Wakes a parked coroutine from any thread, or has its next park return at
+/// once.
+#[inline]
+pub(crate) fn unpark(coroutine: NonNull<Control>) {
+    // SAFETY: blocks are never unmapped. If this one has become another
+    // coroutine's, that one gets a wake-up for no reason, which parks allow.
+    if unsafe { coroutine.as_ref() }.token.unpark() {
+        make_ready(coroutine);
+    }
+}
+
+/// The same, with a permit for the public `park`.
+#[inline]
+pub(crate) fn unpark_with_permit(coroutine: &Ref) {
+    if coroutine.token.unpark_with_permit() {
+        make_ready(coroutine.as_ptr());
+    }
+}
+
+/// Puts a coroutine that the caller has unparked into its home's queues.
+#[inline]
+fn make_ready(coroutine: NonNull<Control>) {
+    // SAFETY: it was parked, so it is alive until it has run again.
+    let home: *const Remote = unsafe { coroutine.as_ref() }
+        .home
+        .load(Ordering::Relaxed)
+        .cast();
+    let worker = worker();
+    // SAFETY: a worker's pointer is only set while it lives, on its thread.
+    if let Some(worker) = unsafe { worker.as_ref() }
+        && std::ptr::eq(worker.remote(), home)
+    {
+        worker.push_ready(coroutine);
+    } else {
+        // SAFETY: a coroutine's home is there as long as the coroutine, which
+        // cannot go on before it is delivered.
+        unsafe { Remote::deliver(home, coroutine) };
+    }
+}

@@ -1,0 +1,497 @@
+//! Spawning and joining.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::coroutine::control::{Birth, Control, Ref, Waiter};
+use crate::coroutine::outcome::JoinError;
+use crate::coroutine::slab;
+use crate::coroutine::stack::{MAX_STACK_SIZE, MIN_STACK_SIZE};
+use crate::current::Coroutine;
+use crate::facade::Ordering;
+use crate::runtime::default_runtime;
+use crate::scheduler::shared::Shared;
+use crate::scheduler::start::discard_detached;
+use crate::scheduler::wait::{self, Wait, Woken, here};
+use crate::scheduler::worker::{Worker, next_id};
+use crate::thread::block_until;
+
+/// Starts a coroutine: `go!(closure)` is [`spawn(closure)`](crate::spawn), and
+/// `go!(builder, closure)` is [`Builder::spawn`] with its error made a panic.
+///
+/// ```
+/// use filature::go;
+/// # filature::run(|| {
+/// let answer = go!(|| 6 * 7);
+/// let named = go!(filature::Builder::new().name("worker"), || 1);
+/// assert_eq!(answer.join().unwrap() + named.join().unwrap(), 43);
+/// # });
+/// ```
+///
+/// What is moved in must be `Send`, since another worker may start it:
+///
+/// ```compile_fail,E0277
+/// let not_send = std::rc::Rc::new(1);
+/// filature::go!(move || println!("{not_send}"));
+/// ```
+///
+/// and must not borrow from the caller, who may be gone before it:
+///
+/// ```compile_fail,E0597
+/// let local = String::from("gone");
+/// let borrowed = &local;
+/// filature::go!(move || println!("{borrowed}"));
+/// ```
+///
+/// What it returns goes to another worker too:
+///
+/// ```compile_fail,E0277
+/// filature::go!(|| std::rc::Rc::new(1));
+/// ```
+#[macro_export]
+macro_rules! go {
+    ($f:expr $(,)?) => {
+        $crate::spawn($f)
+    };
+    ($builder:expr, $f:expr $(,)?) => {
+        match $crate::Builder::spawn($builder, $f) {
+            Ok(handle) => handle,
+            Err(e) => panic!("go!: {e}"),
+        }
+    };
+}
+
+/// Spawns a coroutine: on the current runtime inside one, else on the
+/// process-wide one, which the first use starts. Shaped as
+/// [`std::thread::spawn`].
+///
+/// The coroutine may be started by any worker and is at home on that one from
+/// then on: it never changes threads once it runs, so what it keeps in its
+/// frames need not be `Send`.
+///
+/// # Panics
+///
+/// If it cannot be had; [`try_spawn`] returns an error instead.
+#[inline]
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Builder::new().spawn(f) {
+        Ok(handle) => handle,
+        Err(e) => failed(e),
+    }
+}
+
+#[cold]
+#[track_caller]
+fn failed(e: io::Error) -> ! {
+    panic!("a coroutine cannot be spawned: {e}")
+}
+
+/// [`spawn`], with an error where a coroutine cannot be had.
+///
+/// # Errors
+///
+/// See [`Builder::spawn`].
+#[inline]
+#[track_caller]
+pub fn try_spawn<F, T>(f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Builder::new().spawn(f)
+}
+
+/// Spawns a coroutine on the current worker. Neither the closure nor its result
+/// need be `Send`: coroutines of one worker share `Rc` and `RefCell` without a
+/// lock.
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+/// # filature::run(|| {
+/// let seen = Rc::new(RefCell::new(Vec::new()));
+/// let other = filature::spawn_local({
+///     let seen = seen.clone();
+///     move || seen.borrow_mut().push(1)
+/// });
+/// other.join().unwrap();
+/// assert_eq!(*seen.borrow(), [1]);
+/// # });
+/// ```
+///
+/// A handle to a result that is not `Send` stays on the worker as well:
+///
+/// ```compile_fail,E0277
+/// # filature::run(|| {
+/// let local = filature::spawn_local(|| std::rc::Rc::new(1));
+/// filature::spawn(move || local.join());
+/// # });
+/// ```
+///
+/// # Panics
+///
+/// Outside of a coroutine, since there is no current worker then, and where
+/// [`Builder::spawn_local`] gives an error.
+#[inline]
+#[track_caller]
+pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    match Builder::new().spawn_local(f) {
+        Ok(handle) => handle,
+        Err(e) => failed(e),
+    }
+}
+
+/// A coroutine's name and stack size, shaped as [`std::thread::Builder`].
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    name: Option<Arc<str>>,
+    stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// No name, and the runtime's stack size.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// The name, for dumps, panics and overflows.
+    pub fn name(mut self, name: impl Into<String>) -> Builder {
+        self.name = Some(name.into().into());
+        self
+    }
+
+    /// The size of the stack in bytes, its guard page not included, rounded up
+    /// to whole pages: 16 KiB to 1 GiB. See
+    /// [`RuntimeBuilder::stack_size`](crate::RuntimeBuilder::stack_size).
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// As [`spawn`](crate::spawn).
+    ///
+    /// A stack is only taken when the coroutine first runs, so a spawn can
+    /// succeed and the start fail; the join then gives
+    /// [`JoinError::NotStarted`], or, if nobody joins, the panic hook is told.
+    /// Once that has happened, spawns give the error themselves until a stack
+    /// is free again.
+    ///
+    /// # Errors
+    ///
+    /// - [`OutOfMemory`](io::ErrorKind::OutOfMemory): no stack or control block
+    ///   can be had; the message says which limit was hit.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the stack size is out of
+    ///   range.
+    /// - Outside of a coroutine, what
+    ///   [`RuntimeBuilder::build`](crate::RuntimeBuilder::build) says if the
+    ///   process-wide runtime cannot be started.
+    #[inline]
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: a worker's pointer is only set while it lives, on its thread.
+        if let Some(worker) = unsafe { wait::worker().as_ref() } {
+            // SAFETY: everything is 'static, and Send.
+            let made = unsafe { self.make(&worker.shared, Some(worker), f)? };
+            worker.push_unstarted(made.control());
+            return Ok(made);
+        }
+        // SAFETY: everything is 'static.
+        unsafe { self.spawn_unchecked_on(default_runtime()?.shared(), f) }
+    }
+
+    /// As [`spawn_local`](crate::spawn_local).
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`], and
+    /// [`Unsupported`](io::ErrorKind::Unsupported) outside of a coroutine.
+    #[inline]
+    #[track_caller]
+    pub fn spawn_local<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        // SAFETY: a worker's pointer is only set while it lives, on its thread.
+        let Some(worker) = (unsafe { wait::worker().as_ref() }) else {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "spawn_local was called outside of a coroutine, where there is no current \
+                 worker; call it inside filature::run, or use spawn",
+            ));
+        };
+        // SAFETY: everything is 'static; the run queue never leaves the thread, and
+        // nobody hands on what is marked local.
+        let made = unsafe { self.make(&worker.shared, Some(worker), f)? };
+        made.inner().local.set(true);
+        worker.push_ready(made.control());
+        Ok(made)
+    }
+
+    /// Spawns on a given runtime, from any thread.
+    ///
+    /// # Safety
+    ///
+    /// `F` and `T` outlive the coroutine.
+    #[track_caller]
+    pub(crate) unsafe fn spawn_unchecked_on<F, T>(
+        self,
+        shared: &Arc<Shared>,
+        f: F,
+    ) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // SAFETY: a worker's pointer is only set while it lives, on its thread.
+        let worker = unsafe { wait::worker().as_ref() };
+        let worker = worker.filter(|worker| Arc::ptr_eq(&worker.shared, shared));
+        // SAFETY: the caller's promise, and Send.
+        let made = unsafe { self.make(shared, worker, f)? };
+        match worker {
+            Some(worker) => worker.push_unstarted(made.control()),
+            None => shared.inject(made.control()),
+        }
+        Ok(made)
+    }
+
+    /// A control block with `f` in it, in no queue yet.
+    ///
+    /// # Safety
+    ///
+    /// `F` and `T` outlive the coroutine, and it only goes to a queue of the
+    /// current thread if they are not `Send`.
+    #[inline]
+    #[track_caller]
+    unsafe fn make<F, T>(
+        self,
+        shared: &Arc<Shared>,
+        worker: Option<&Worker>,
+        f: F,
+    ) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T,
+    {
+        let stack_size = match self.stack_size {
+            None => 0,
+            Some(bytes) => odd_stack_size(bytes, shared)?,
+        };
+        if shared.stacks.exhausted() {
+            return Err(shared.stacks.out_of_stacks());
+        }
+        let (control, id) = match worker {
+            Some(worker) => (worker.blocks.take()?, worker.next_id()),
+            None => (slab::take()?, next_id()),
+        };
+        let birth = Birth {
+            id,
+            site: Location::caller(),
+            name: self.name,
+            stack_size,
+            runtime: shared.id,
+        };
+        // SAFETY: fresh from the slab; the rest is the caller's promise.
+        unsafe { control.as_ref().init(birth, f) };
+        // SAFETY: the handle's reference, one of the two that `init` makes.
+        let coroutine = Coroutine::from_ref(unsafe { Ref::from_raw(control) });
+        Ok(JoinHandle {
+            coroutine,
+            result: PhantomData,
+        })
+    }
+}
+
+/// The bytes to ask for; 0 if they come to the runtime's own size.
+#[cold]
+fn odd_stack_size(bytes: usize, shared: &Shared) -> io::Result<u32> {
+    if !(MIN_STACK_SIZE..=MAX_STACK_SIZE).contains(&bytes) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "Builder::stack_size is {bytes}; allowed are numbers from {MIN_STACK_SIZE} to \
+                 {MAX_STACK_SIZE}"
+            ),
+        ));
+    }
+    Ok(if bytes == shared.config.stack_size {
+        0
+    } else {
+        bytes as u32
+    })
+}
+
+/// Owns the right to a coroutine's result, shaped as
+/// [`std::thread::JoinHandle`].
+///
+/// Dropping it detaches the coroutine, which goes on. If a detached one panics
+/// the ordinary panic hook is told, twice: of the panic itself, where and when
+/// it happens, and then of which coroutine it was and where that was spawned.
+pub struct JoinHandle<T> {
+    coroutine: Coroutine,
+    result: PhantomData<T>,
+}
+
+// SAFETY: through `&JoinHandle` nobody gets at the `T`.
+unsafe impl<T> Sync for JoinHandle<T> {}
+impl<T> Unpin for JoinHandle<T> {}
+// As for std's: a handle holds no value that a panic could leave half changed.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// Waits for the coroutine to end: a coroutine suspends, a plain thread
+    /// blocks. Returns what the closure returned.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`]: the payload if it panicked, and why not if it could not
+    /// start or was unwound by a shutdown.
+    ///
+    /// # Cancellation
+    ///
+    /// A shutdown of the waiting coroutine's own runtime unwinds it from here;
+    /// the other one is then detached.
+    #[inline]
+    pub fn join(self) -> Result<T, JoinError> {
+        if !self.is_finished() {
+            self.wait(false);
+        }
+        self.take()
+    }
+
+    /// [`JoinHandle::join`], but no shutdown unwinds the caller out of it.
+    pub(crate) fn join_masked(self) -> Result<T, JoinError> {
+        if !self.is_finished() {
+            self.wait(true);
+        }
+        self.take()
+    }
+
+    /// Whether the coroutine has ended, so that a join returns at once.
+    #[inline]
+    pub fn is_finished(&self) -> bool {
+        self.inner().life.is_done()
+    }
+
+    /// The coroutine.
+    pub fn coroutine(&self) -> &Coroutine {
+        &self.coroutine
+    }
+
+    /// Its number, unique in the process.
+    pub fn id(&self) -> u64 {
+        self.coroutine.id()
+    }
+
+    /// Its name, if it was given one.
+    pub fn name(&self) -> Option<String> {
+        self.coroutine.name()
+    }
+
+    #[inline]
+    fn inner(&self) -> &Ref {
+        self.coroutine.inner()
+    }
+
+    #[inline]
+    fn control(&self) -> NonNull<Control> {
+        self.inner().as_ptr()
+    }
+
+    #[inline]
+    fn take(self) -> Result<T, JoinError> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: it is done, and the handle is the one to take the outcome;
+        // `ManuallyDrop` keeps `drop` from doing so again.
+        let outcome = unsafe { this.inner().take_outcome::<T>() };
+        // SAFETY: not used after this, nor dropped otherwise.
+        drop(unsafe { std::ptr::read(&this.coroutine) });
+        outcome
+    }
+
+    /// Until the coroutine is done.
+    #[inline]
+    fn wait(&self, masked: bool) {
+        let Some(here) = here() else {
+            return self.block();
+        };
+        if !self.register(Some(Waiter::Coroutine(here.coroutine()))) {
+            return;
+        }
+        let joining = &here.worker().remote().counters.joining;
+        joining.store(joining.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let unwind = loop {
+            let woken = if masked {
+                here.park_masked(Wait::Joining);
+                Woken::Unparked
+            } else {
+                here.park(Wait::Joining, None)
+            };
+            if self.is_finished() {
+                break false;
+            }
+            if woken == Woken::Cancelled && self.inner().life.clear_joining() {
+                break true;
+            }
+        };
+        joining.store(joining.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        if unwind {
+            here.unwind();
+        }
+    }
+
+    #[cold]
+    fn block(&self) {
+        block_until(
+            |thread| self.register(Some(Waiter::Thread(thread))),
+            || self.is_finished(),
+        );
+    }
+
+    /// Tells the finisher whom to wake; none: that nobody waits. False: it is
+    /// done already.
+    #[inline]
+    fn register(&self, waiter: Option<Waiter>) -> bool {
+        let life = &self.inner().life;
+        // SAFETY: the cell is the handle's until `set_joining`, and again after
+        // a `clear_joining` that succeeded; then the finisher's.
+        self.inner()
+            .joiner
+            .with_mut(|cell| unsafe { *cell = waiter });
+        life.set_joining()
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if self.is_finished() || !self.register(None) {
+            // SAFETY: it is done, and its outcome the handle's.
+            unsafe { discard_detached(self.inner()) };
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("coroutine", &self.coroutine)
+            .finish_non_exhaustive()
+    }
+}

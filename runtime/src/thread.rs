@@ -1,0 +1,87 @@
+//! Plain threads that wait: each blocks on a parker of its own.
+
+use std::cell::OnceCell;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use crossbeam_utils::sync::Parker;
+
+use crate::scheduler::worker::next_id;
+
+/// A thread as [`crate::current`] shows it, with its permit for
+/// [`crate::park`].
+#[derive(Debug)]
+pub(crate) struct ThreadHandle {
+    pub(crate) id: u64,
+    pub(crate) name: Option<String>,
+    permit: Mutex<bool>,
+    given: Condvar,
+}
+
+thread_local! {
+    static PARKER: Parker = Parker::new();
+    static HANDLE: OnceCell<Arc<ThreadHandle>> = const { OnceCell::new() };
+}
+
+/// Blocks the thread until `done`, of which whoever makes it so tells the
+/// unparker that `register` is given. `register` says whether there is anything
+/// to wait for.
+pub(crate) fn block_until(
+    register: impl FnOnce(crossbeam_utils::sync::Unparker) -> bool,
+    done: impl Fn() -> bool,
+) {
+    let wait = |parker: &Parker| {
+        if register(parker.unparker().clone()) {
+            while !done() {
+                parker.park();
+            }
+        }
+    };
+    let mut wait = Some(wait);
+    let waited = PARKER.try_with(|parker| (wait.take().expect("called once"))(parker));
+    if waited.is_err() {
+        // The thread ends and its locals are gone.
+        (wait.take().expect("not called yet"))(&Parker::new());
+    }
+}
+
+impl ThreadHandle {
+    pub(crate) fn current() -> Arc<ThreadHandle> {
+        let make = || {
+            Arc::new(ThreadHandle {
+                id: next_id(),
+                name: std::thread::current().name().map(String::from),
+                permit: Mutex::new(false),
+                given: Condvar::new(),
+            })
+        };
+        HANDLE
+            .try_with(|handle| handle.get_or_init(make).clone())
+            .unwrap_or_else(|_| make())
+    }
+
+    pub(crate) fn unpark(&self) {
+        *self.permit.lock().unwrap_or_else(|e| e.into_inner()) = true;
+        self.given.notify_all();
+    }
+
+    pub(crate) fn park(&self, deadline: Option<Instant>) {
+        let mut permit = self.permit.lock().unwrap_or_else(|e| e.into_inner());
+        while !*permit {
+            permit = match deadline {
+                None => self.given.wait(permit).unwrap_or_else(|e| e.into_inner()),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return;
+                    }
+                    self.given
+                        .wait_timeout(permit, left)
+                        .unwrap_or_else(|e| e.into_inner())
+                        .0
+                }
+            };
+        }
+        *permit = false;
+    }
+}
