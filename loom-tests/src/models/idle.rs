@@ -1,0 +1,484 @@
+//! Going to sleep and waking: no work is slept through, nobody is counted twice.
+//!
+//! `Idle` is half of the protocol. The other half are the calls around it, in
+//! the runtime's `search.rs`, `worker.rs`, `shared.rs` and `remote.rs`; here
+//! they are under the same names, call for call, without what a model cannot
+//! have: spinning, timers, stealing. The inbox, the injector and the deque are
+//! the real ones.
+//!
+//! A coroutine keeps the worker that gets it busy to the end of the model. So
+//! whatever the worker leaves behind another one has to find: that one sleeping
+//! on is a deadlock, which loom reports.
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use loom::sync::Notify;
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
+use loom::thread::{self, JoinHandle};
+
+use super::subject::{Idle, Woken};
+use crate::explore::{Leftover, WAITS, explore};
+use crate::node::{Node, nodes, take};
+use crate::scheduler::deque::{Owner, Stealer, deque};
+use crate::scheduler::inbox::Inbox;
+use crate::scheduler::injector::Injector;
+
+const SIZE: usize = 4;
+/// As the runtime's: unstarted coroutines that keep a worker up.
+const BACKLOG: usize = 4;
+
+/// What the workers of a model share.
+struct Shared {
+    idle: Idle,
+    injector: Injector<Node>,
+    remotes: Vec<Remote>,
+    stopping: AtomicBool,
+    /// Workers that were called and have not stopped searching. Not loom's, so
+    /// that it adds no interleavings.
+    called: AtomicUsize,
+    /// Alive to the end.
+    nodes: Arc<[Node; 3]>,
+}
+
+struct Remote {
+    inbox: Inbox<Node>,
+    stealer: Leftover<Stealer<Node, SIZE>>,
+    /// It comes back by itself once, as a poller may at any time.
+    poller: Notify,
+}
+
+impl Shared {
+    fn new(workers: usize) -> (Arc<Self>, Vec<Leftover<Owner<Node, SIZE>>>) {
+        let (owners, remotes) = (0..workers)
+            .map(|_| {
+                let (owner, stealer) = deque();
+                let remote = Remote {
+                    inbox: Inbox::new(),
+                    stealer: Leftover::new(stealer),
+                    poller: Notify::new(),
+                };
+                (Leftover::new(owner), remote)
+            })
+            .unzip();
+        let shared = Arc::new(Self {
+            idle: Idle::new(workers),
+            injector: Injector::new(),
+            remotes,
+            stopping: AtomicBool::new(false),
+            called: AtomicUsize::new(0),
+            nodes: nodes(),
+        });
+        (shared, owners)
+    }
+
+    fn inject(&self, id: usize) {
+        self.injector.push(self.nodes[id].send());
+        fence(Ordering::SeqCst);
+        if self.is_stopping() {
+            self.abandon_injected();
+        } else {
+            self.call_searcher(0);
+        }
+    }
+
+    fn call_searcher(&self, from: usize) {
+        if let Some(index) = self.idle.call_searcher(from) {
+            self.remotes[index].poller.notify();
+        }
+    }
+
+    fn deliver(&self, to: usize, id: usize) {
+        if self.remotes[to].inbox.push(self.nodes[id].send()) {
+            fence(Ordering::SeqCst);
+            if self.idle.wake(to) {
+                self.remotes[to].poller.notify();
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        for (index, remote) in self.remotes.iter().enumerate() {
+            self.idle.wake(index);
+            remote.poller.notify();
+        }
+    }
+
+    fn abandon_injected(&self) {
+        while let Some(node) = self.injector.pop() {
+            take(node);
+        }
+    }
+
+    /// `Worker::offer`, after a worker has spawned a coroutine that is alone in
+    /// its deque, and has seen that others sleep. That it may be wrong about
+    /// this, as it does not fence first, is no business of these models.
+    fn spawn_and_offer(&self, me: usize, owner: &Owner<Node, SIZE>, id: usize) {
+        owner.push(self.nodes[id].send()).unwrap();
+        fence(Ordering::SeqCst);
+        if self.idle.has_scout() {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        self.call_searcher(me + 1);
+    }
+
+    /// Once all have risen and nobody searches, the books are even.
+    fn assert_all_is_quiet(&self) {
+        assert_eq!(self.idle.sleeping(), 0, "nobody sleeps");
+        self.idle.announce(0);
+        assert!(self.idle.somebody_may_be_called(), "nobody searches");
+        assert_eq!(self.idle.rise(0), Woken::BySelf);
+    }
+}
+
+/// Another thread of the model.
+fn beside<T: 'static>(
+    shared: &Arc<Shared>,
+    f: impl FnOnce(&Arc<Shared>) -> T + 'static,
+) -> JoinHandle<T> {
+    let shared = shared.clone();
+    thread::spawn(move || f(&shared))
+}
+
+struct Worker {
+    me: usize,
+    shared: Arc<Shared>,
+    searching: Cell<bool>,
+    was_called: Cell<bool>,
+    was_idle: Cell<bool>,
+    /// How many coroutines it got.
+    got: Cell<usize>,
+}
+
+impl Worker {
+    fn new(me: usize, shared: &Arc<Shared>) -> Self {
+        Self {
+            me,
+            shared: shared.clone(),
+            searching: Cell::new(false),
+            was_called: Cell::new(false),
+            was_idle: Cell::new(false),
+            got: Cell::new(0),
+        }
+    }
+
+    /// Works until it has got so many.
+    fn run(&self, count: usize) {
+        loop {
+            self.tick();
+            if self.got.get() >= count {
+                return;
+            }
+            self.idle();
+        }
+    }
+
+    /// Works until the runtime stops. It is the last worker that does.
+    fn run_to_the_end(&self) {
+        while !self.shared.is_stopping() {
+            self.idle();
+            self.tick();
+        }
+        self.one_more_unwinds();
+        self.shared.abandon_injected();
+        self.stop_searching();
+    }
+
+    fn one_more_unwinds(&self) {
+        fence(Ordering::SeqCst);
+    }
+
+    fn get(&self, node: NonNull<Node>) {
+        take(node);
+        self.got.set(self.got.get() + 1);
+    }
+
+    fn tick(&self) {
+        let mut delivered = self.shared.remotes[self.me].inbox.drain();
+        while let Some(node) = delivered.pop_front() {
+            self.get(node);
+        }
+        if self.got.get() > 0 && self.was_idle.get() {
+            self.found();
+        }
+    }
+
+    fn idle(&self) {
+        self.was_idle.set(true);
+        if self.take_injected() || self.search_others() {
+            return;
+        }
+        self.stop_searching();
+        self.sleep();
+    }
+
+    fn found(&self) {
+        self.was_idle.set(false);
+        self.stop_searching();
+        let idle = &self.shared.idle;
+        if !idle.somebody_may_be_called() {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        let least = if idle.has_scout() { BACKLOG } else { 1 };
+        if self.is_work_elsewhere(least) {
+            self.shared.call_searcher(self.me + 1);
+        }
+    }
+
+    fn stop_searching(&self) {
+        if self.was_called.replace(false) {
+            self.shared.called.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.searching.replace(false) {
+            self.shared.idle.stop_searching();
+        }
+    }
+
+    fn is_work_elsewhere(&self, least: usize) -> bool {
+        !self.shared.injector.is_empty()
+            || self
+                .shared
+                .remotes
+                .iter()
+                .enumerate()
+                .any(|(index, r)| index != self.me && r.stealer.len() >= least)
+    }
+
+    fn take_injected(&self) -> bool {
+        if self.shared.injector.is_empty() {
+            return false;
+        }
+        let node = self.shared.injector.pop();
+        node.inspect(|&node| self.get(node)).is_some()
+    }
+
+    /// Only the place among the searchers: nothing is stolen in these models.
+    fn search_others(&self) -> bool {
+        if !self.searching.get() && self.shared.idle.start_searching() {
+            self.searching.set(true);
+        }
+        false
+    }
+
+    fn sleep(&self) {
+        self.shared.idle.announce(self.me);
+        if self.must_stay_up() {
+            self.rise();
+            return;
+        }
+        self.shared.remotes[self.me].poller.wait();
+        self.rise();
+    }
+
+    fn must_stay_up(&self) -> bool {
+        !self.shared.remotes[self.me].inbox.is_empty()
+            || self.is_work_elsewhere(BACKLOG)
+            || self.shared.is_stopping()
+    }
+
+    fn rise(&self) {
+        if self.shared.idle.rise(self.me) == Woken::ToSearch {
+            let others = self.shared.called.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(others, 0, "one is called at a time");
+            self.was_called.set(true);
+            self.searching.set(true);
+        }
+    }
+}
+
+pub(crate) fn a_worker_does_not_sleep_on_what_was_delivered() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(1);
+        let senders = [0, 1].map(|id| beside(&shared, move |shared| shared.deliver(0, id)));
+        turn.await_it();
+        let worker = Worker::new(0, &shared);
+        worker.run(2);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn a_worker_that_gives_up_searching_does_not_sleep_on_what_is_injected() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(1);
+        let outside = beside(&shared, |shared| shared.inject(0));
+        turn.await_it();
+        let worker = Worker::new(0, &shared);
+        worker.run(1);
+        outside.join().unwrap();
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn a_sleeper_that_is_called_and_delivered_to_at_once_rises_once() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(1);
+        let outside = beside(&shared, |shared| shared.inject(0));
+        let sender = beside(&shared, |shared| shared.deliver(0, 1));
+        turn.await_it();
+        let worker = Worker::new(0, &shared);
+        worker.sleep();
+        worker.run(2);
+        outside.join().unwrap();
+        sender.join().unwrap();
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn the_count_of_sleepers_does_not_go_below_0() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(1);
+        let waker = beside(&shared, |shared| {
+            shared.idle.wake(0);
+            shared.idle.sleeping()
+        });
+        turn.await_it();
+        shared.idle.announce(0);
+        shared.idle.rise(0);
+        assert!(waker.join().unwrap() <= 1);
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn one_is_called_at_a_time() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(2);
+        let workers = [0, 1].map(|me| Worker::new(me, &shared));
+        for worker in &workers {
+            shared.idle.announce(worker.me);
+        }
+        let callers =
+            [0, 1].map(|from| beside(&shared, move |shared| shared.idle.call_searcher(from)));
+        turn.await_it();
+        let third = shared.idle.call_searcher(0);
+        let called = callers.map(|caller| caller.join().unwrap());
+        assert_eq!(called.iter().chain([&third]).flatten().count(), 1);
+        assert_eq!(shared.idle.sleeping(), 1);
+        for worker in &workers {
+            worker.rise();
+            worker.stop_searching();
+        }
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn a_sleeper_that_a_caller_overlooks_is_not_left_to_it() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(1);
+        let outside = beside(&shared, |shared| shared.inject(0));
+        // What it calls for has been taken since by somebody busy.
+        let caller = beside(&shared, |shared| shared.call_searcher(0));
+        turn.await_it();
+        let worker = Worker::new(0, &shared);
+        worker.sleep();
+        worker.run(1);
+        outside.join().unwrap();
+        caller.join().unwrap();
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn what_is_left_to_a_searcher_that_finds_something_else_is_seen() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(2);
+        shared.idle.announce(0);
+        assert_eq!(shared.idle.call_searcher(0), Some(0));
+        let outside = beside(&shared, |shared| shared.inject(0));
+        let sleeper = beside(&shared, |shared| {
+            let worker = Worker::new(1, shared);
+            worker.sleep();
+            worker.run(1);
+        });
+        turn.await_it();
+        let worker = Worker::new(0, &shared);
+        worker.rise();
+        // And is busy from now on.
+        worker.found();
+        outside.join().unwrap();
+        sleeper.join().unwrap();
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn two_workers_get_one_each_of_two_that_are_injected() {
+    // With more preemptions it takes minutes.
+    explore(1, |turn| {
+        let (shared, _) = Shared::new(2);
+        let outside = beside(&shared, |shared| {
+            shared.inject(0);
+            shared.inject(1);
+        });
+        let other = beside(&shared, |shared| Worker::new(1, shared).run(1));
+        turn.await_it();
+        Worker::new(0, &shared).run(1);
+        outside.join().unwrap();
+        other.join().unwrap();
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn a_lone_spawn_is_not_left_to_a_scout_that_has_something_to_do() {
+    explore(WAITS, |turn| {
+        let (shared, mut owners) = Shared::new(3);
+        shared.idle.announce(0);
+        assert!(shared.idle.become_scout());
+        let owner = owners.swap_remove(1);
+        let spawner = beside(&shared, move |shared| shared.spawn_and_offer(1, &owner, 0));
+        let sleeper = beside(&shared, |shared| {
+            let worker = Worker::new(2, shared);
+            shared.idle.announce(worker.me);
+            assert!(!worker.must_stay_up());
+            (shared.idle.become_scout(), worker)
+        });
+        turn.await_it();
+        let scout = Worker::new(0, &shared);
+        scout.rise();
+        shared.idle.resign_scout();
+        scout.found();
+        spawner.join().unwrap();
+        let (is_scout, sleeper) = sleeper.join().unwrap();
+        sleeper.rise();
+        assert!(is_scout || sleeper.was_called.get(), "nobody looks");
+        sleeper.stop_searching();
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn there_is_one_scout() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(2);
+        let other = beside(&shared, |shared| shared.idle.become_scout());
+        turn.await_it();
+        let scout = shared.idle.become_scout();
+        assert_ne!(scout, other.join().unwrap());
+        assert!(shared.idle.has_scout());
+        shared.idle.resign_scout();
+        assert!(!shared.idle.has_scout());
+    });
+}
+
+pub(crate) fn nothing_stays_in_the_injector_of_a_runtime_that_has_stopped() {
+    explore(WAITS, |turn| {
+        let (shared, _) = Shared::new(1);
+        let outside = beside(&shared, |shared| shared.inject(0));
+        let stopper = beside(&shared, |shared| shared.stop());
+        turn.await_it();
+        Worker::new(0, &shared).run_to_the_end();
+        outside.join().unwrap();
+        stopper.join().unwrap();
+        assert!(shared.injector.is_empty());
+        shared.assert_all_is_quiet();
+    });
+}

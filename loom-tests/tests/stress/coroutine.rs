@@ -1,0 +1,6 @@
+//! The runtime's files of the same names, compiled over its own facade.
+
+#[path = "../../../runtime/src/coroutine/life.rs"]
+pub(crate) mod life;
+#[path = "../../../runtime/src/coroutine/token.rs"]
+pub(crate) mod token;
