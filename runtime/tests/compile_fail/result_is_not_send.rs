@@ -1,0 +1,5 @@
+//! The result goes to whoever joins.
+
+fn main() {
+    filature::spawn(|| std::rc::Rc::new(1));
+}

@@ -1,0 +1,6 @@
+//! The caller may be gone before the coroutine.
+
+fn main() {
+    let local = String::from("gone");
+    filature::spawn(|| println!("{local}"));
+}

@@ -1,0 +1,187 @@
+//! No more stacks to be had: the spawner is told, and everybody else goes on.
+
+mod common;
+
+use std::io::ErrorKind;
+
+use common::{Child, Counter, Gate, pollers};
+use filature::{Builder, Guard, JoinError, JoinHandle, Runtime, park, spawn};
+
+const PAGE: usize = 4096;
+
+/// Where stacks are short, one that must stay on its worker starts there or not
+/// at all.
+fn a_local_one_stays_here() {
+    let here = std::thread::current().id();
+    let spawned = Builder::new().spawn_local(|| std::thread::current().id());
+    match spawned.map(JoinHandle::join) {
+        Ok(Ok(thread)) => assert_eq!(thread, here),
+        Ok(Err(JoinError::NotStarted(error))) | Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+        }
+        Ok(Err(other)) => panic!("{other}"),
+    }
+}
+
+/// Spawns coroutines that park until a spawn is refused; gives the parked ones,
+/// and what the joins of those said that could not start and then the spawn.
+fn park_until_there_are_no_more(runtime: &Runtime) -> (Vec<JoinHandle<()>>, [String; 2]) {
+    // More than there will be, since it could not grow in a process without room.
+    let mut parked = Vec::with_capacity(40_000);
+    let started = Counter::new();
+    let mut at_join = String::new();
+    loop {
+        let went_on = started.get();
+        let spawned = runtime.spawn_with(Builder::new(), {
+            let started = started.clone();
+            move || {
+                started.up();
+                park();
+                a_local_one_stays_here();
+            }
+        });
+        let handle = match spawned {
+            Ok(handle) => handle,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+                return (parked, [at_join, error.to_string()]);
+            }
+        };
+        while started.get() == went_on && !handle.is_finished() {
+            std::thread::yield_now();
+        }
+        if started.get() > went_on {
+            parked.push(handle);
+            continue;
+        }
+        match handle.join().unwrap_err() {
+            JoinError::NotStarted(error) => {
+                assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+                at_join = error.to_string();
+            }
+            other => panic!("one that never ran ended otherwise: {other}"),
+        }
+    }
+}
+
+/// A stack comes back a little after its coroutine's end, or lies with a worker
+/// that has not heard yet that others have none.
+fn spawn_when_possible(runtime: &Runtime, value: usize) -> usize {
+    loop {
+        let spawned = runtime.spawn_with(Builder::new(), move || value);
+        let error = match spawned.map(JoinHandle::join) {
+            Ok(Ok(value)) => return value,
+            Ok(Err(JoinError::NotStarted(error))) | Err(error) => error,
+            Ok(Err(other)) => panic!("{other}"),
+        };
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+        std::thread::yield_now();
+    }
+}
+
+/// After the limit was hit: all those that have started go on, and once some have
+/// ended there is room again.
+fn recover(runtime: &Runtime, mut parked: Vec<JoinHandle<()>>) {
+    // What those used that end can be had again, be it one or many.
+    for (end, start) in [(1, 1), (1, 3), (100, 200)] {
+        let some = parked.split_off(parked.len() - end);
+        some.iter().for_each(|h| h.coroutine().unpark());
+        some.into_iter().for_each(|h| h.join().unwrap());
+        for i in 0..start {
+            assert_eq!(spawn_when_possible(runtime, i), i);
+        }
+    }
+    parked.iter().for_each(|h| h.coroutine().unpark());
+    parked.into_iter().for_each(|h| h.join().unwrap());
+}
+
+#[test]
+fn without_mappings_for_more_guards_the_spawner_is_told_and_the_rest_goes_on() {
+    let name = "without_mappings_for_more_guards_the_spawner_is_told_and_the_rest_goes_on";
+    for io in pollers() {
+        for workers in ["1", "2"] {
+            let child = Child::of(name, || {
+                let runtime = Runtime::builder().guard(Guard::Mprotect).build().unwrap();
+                let (parked, errors) = park_until_there_are_no_more(&runtime);
+                for error in errors {
+                    assert!(error.contains("vm.max_map_count"), "{error}");
+                    assert!(error.contains("coroutine stacks"), "{error}");
+                }
+                recover(&runtime, parked);
+            });
+            let ended = child
+                .env("FILATURE_IO", io.to_string())
+                .env("FILATURE_WORKERS", workers)
+                // So that the limit is reached with less memory.
+                .env("FILATURE_STACK_SIZE", "32768")
+                .run();
+            ended.succeeded();
+        }
+    }
+}
+
+fn address_space() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
+    pages * PAGE as u64
+}
+
+#[test]
+fn without_address_space_for_more_stacks_the_spawner_is_told_and_the_rest_goes_on() {
+    let name = "without_address_space_for_more_stacks_the_spawner_is_told_and_the_rest_goes_on";
+    for io in pollers() {
+        let child = Child::of(name, || {
+            let runtime = Runtime::builder().stack_size(1 << 20).build().unwrap();
+            // Whatever is made at the first use is there.
+            runtime.run(|| {
+                (0..100)
+                    .map(|_| spawn(|| ()))
+                    .for_each(|h| h.join().unwrap())
+            });
+            let limit = address_space() + (512 << 20);
+            let limit = libc::rlimit {
+                rlim_cur: limit,
+                rlim_max: limit,
+            };
+            // SAFETY: `limit` is a valid `rlimit` that lives for the call.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+            let (parked, errors) = park_until_there_are_no_more(&runtime);
+            for error in errors {
+                let shortage = "no memory for another stack of 1048576 bytes";
+                assert!(error.contains(shortage), "{error}");
+                assert!(error.contains("ulimit -v"), "{error}");
+            }
+            recover(&runtime, parked);
+        });
+        let ended = child
+            .env("FILATURE_IO", io.to_string())
+            .env("FILATURE_WORKERS", "2")
+            .env("MALLOC_ARENA_MAX", "1")
+            .run();
+        ended.succeeded();
+    }
+}
+
+#[test]
+fn a_detached_coroutine_that_cannot_start_is_told_of_by_the_panic_hook() {
+    let name = "a_detached_coroutine_that_cannot_start_is_told_of_by_the_panic_hook";
+    let child = Child::of(name, || {
+        let runtime = Runtime::builder().guard(Guard::Mprotect).build().unwrap();
+        let told = Gate::new();
+        let opener = told.clone();
+        std::panic::set_hook(Box::new(move |info| {
+            eprintln!("{info}");
+            opener.open();
+        }));
+        while !told.is_open() {
+            drop(runtime.spawn_with(Builder::new().name("unlucky"), park));
+        }
+    });
+    let ended = child.env("FILATURE_STACK_SIZE", "32768").run();
+    ended.succeeded().says(&[
+        "'unlucky'",
+        "could not start",
+        "vm.max_map_count",
+        "exhaustion.rs",
+    ]);
+}
