@@ -224,7 +224,9 @@ impl Epoll {
         self.pace(here);
         let readiness = self.readiness(source)?;
         loop {
-            if readiness.is_ready(call.direction) {
+            // A lowered flag may be of before an edge that the kernel has yet to
+            // report: good enough to wait on, not to answer by.
+            if call.nowait || readiness.is_ready(call.direction) {
                 match attempt() {
                     Ok(got) => {
                         readiness.moved(call.direction, got, call.want);
@@ -238,8 +240,6 @@ impl Epoll {
                         _ => return Err(error),
                     },
                 }
-            } else if call.nowait {
-                return Err(io::ErrorKind::WouldBlock.into());
             }
             self.suspend(here, source, &readiness, call, deadline)?;
         }

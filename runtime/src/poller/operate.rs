@@ -52,7 +52,9 @@ impl Call {
             return Err(refused_waitall());
         }
         Ok(Self {
-            nowait: flags & libc::MSG_DONTWAIT != 0,
+            // The error queue and urgent data have no readiness of their own to
+            // wait for, and must not use up that of the stream.
+            nowait: flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE | libc::MSG_OOB) != 0,
             // What was only looked at is still there.
             want: if flags & libc::MSG_PEEK == 0 { len } else { 0 },
             ..Self::new(Wait::Recv, Direction::In)
@@ -104,6 +106,12 @@ impl Source {
                         self.introduce(ring);
                     }
                     loop {
+                        // Not before: a close that did not find the source in
+                        // the ring's book yet, or came while this coroutine
+                        // let others run, sends no further notice.
+                        if self.is_closed() {
+                            return refusal(call);
+                        }
                         // SAFETY: the caller vouches for the entry's memory.
                         let result = unsafe { ring.run(&here, call.why, deadline, entry()) };
                         if result >= 0 {
@@ -244,6 +252,9 @@ impl Source {
         deadline: Option<Instant>,
     ) -> io::Result<()> {
         loop {
+            if self.is_closed() {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
             let events = sys::poll_events(call.direction) as u16;
             let entry = opcode::PollAdd::new(Fd(self.as_raw_fd()), u32::from(events)).build();
             // SAFETY: the entry uses no memory.
