@@ -164,7 +164,7 @@ impl Here {
             None => self.suspend_parked(why),
             Some(deadline) => self.park_until(why, deadline),
         }
-        .map_or(Woken::Unparked, |woken| woken)
+        .unwrap_or(Woken::Unparked)
     }
 
     /// [`Here::park`] deaf to everything but an unpark: for waiting out what

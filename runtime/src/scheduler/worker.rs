@@ -32,8 +32,8 @@ use crate::scheduler::start::Fibers;
 use crate::scheduler::timers::Timers;
 use crate::scheduler::wait;
 
-/// Ready coroutines a round at the most, and unstarted ones too. Go and tokio look elsewhere every 61st
-/// time; a round costs some 40 ns here, spread over so many it is not felt.
+/// Ready coroutines a round at the most, and unstarted ones too: about as many
+/// as Go and tokio run before they look elsewhere, which is 61. Untuned.
 const QUANTUM: u32 = 64;
 /// A round longer than this halves the quantum, ns.
 const LONG_ROUND: u64 = 50_000;
@@ -295,18 +295,13 @@ impl Worker {
         let fiber = control.fiber.get();
         if fiber.is_null() {
             // Handed over by another worker, or `spawn_local`.
-            return self.start_or_abandon(coroutine);
+            return self.start(coroutine);
         }
         self.set_running(Some(coroutine));
         // SAFETY: it is suspended in the middle of a coroutine that is at home
         // here.
         unsafe { (*fiber).resume(self.order.get()) };
         self.set_running(None);
-    }
-
-    fn start_or_abandon(&self, coroutine: NonNull<Control>) {
-        // At shutdown to drop its closure on a stack of its own.
-        self.start(coroutine);
     }
 
     /// Whether something has become ready in a round that had nothing left over.
