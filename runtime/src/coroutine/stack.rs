@@ -20,7 +20,7 @@
 //! stack should fit into the rest of that one page. In the larger caches, whose
 //! sets go by more bits of the address, the guard page does the same: since a
 //! slot is an odd number of pages for the usual sizes, the tops of neighbours
-//! differ in those bits too.
+//! differ in those bits too. Just below the colour lies the stack's fiber.
 //!
 //! The guard is installed when a slot is handed out for the first time and stays
 //! for good: giving pages back leaves it alone. A slot whose guard cannot be
@@ -248,14 +248,15 @@ unsafe impl Send for Stack {}
 unsafe impl Sync for Stack {}
 
 impl Stack {
-    /// The size of the stack in bytes, colour included.
+    /// The size of the stack in bytes, colour and what was set aside included.
     pub(crate) fn size(&self) -> usize {
         self.slot_size() - page_size()
     }
 
     /// The size of the slot in bytes, guard page and colour included.
     fn slot_size(&self) -> usize {
-        // The colour is less than a page, and a slot is whole pages.
+        // The colour and what was set aside are less than a page, and a slot is
+        // whole pages.
         (self.base.get() - self.limit.addr().get()).next_multiple_of(page_size())
     }
 
@@ -263,6 +264,20 @@ impl Stack {
     pub(crate) fn guard_range(&self) -> Range<usize> {
         let start = self.limit.addr().get();
         start..start + page_size()
+    }
+
+    /// Lowers the base by `bytes`, and returns where they begin: memory that
+    /// whoever has the stack may use as long as the stack is there.
+    pub(crate) fn set_aside(&mut self, bytes: usize) -> NonNull<u8> {
+        let base = self.base.get() - bytes;
+        let offset = base - self.limit.addr().get();
+        assert!(
+            bytes.is_multiple_of(corosensei::stack::STACK_ALIGNMENT)
+                && COLOURS * COLOUR_STEP + bytes < page_size(),
+        );
+        self.base = StackPointer::new(base).expect("a slot does not start at null");
+        // SAFETY: still in the last page of the slot.
+        unsafe { self.limit.add(offset) }
     }
 
     fn belongs_to(&self, pool: &StackPool) -> bool {

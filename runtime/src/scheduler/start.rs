@@ -89,11 +89,10 @@ impl Fibers {
         }
         // One call for many: neighbours go back to the system together.
         pool.release_many(ended.into_iter().map(|fiber| {
-            // SAFETY: an idle fiber of this thread, in no list any more, that
-            // came from a box.
+            // SAFETY: an idle fiber of this thread, in no list any more.
             unsafe {
                 fiber.as_ref().resume(Order::EXIT);
-                Box::from_raw(fiber.as_ptr()).into_stack()
+                Fiber::into_stack(fiber)
             }
         }));
     }
@@ -133,7 +132,6 @@ impl Worker {
             let worker = unsafe { &*worker };
             worker.fiber_body(size, yielder, first);
         });
-        let fiber = NonNull::from(Box::leak(Box::new(fiber)));
         self.fibers.newest.set(Some(fiber));
         Ok(fiber)
     }
