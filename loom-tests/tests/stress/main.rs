@@ -18,6 +18,7 @@ mod injectors;
 mod items;
 mod lists;
 mod lives;
+mod run_queues;
 mod tokens;
 
 /// How often to do what is usually done `count` times: miri takes a thousand

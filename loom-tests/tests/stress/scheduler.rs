@@ -8,3 +8,5 @@ pub(crate) mod inbox;
 pub(crate) mod injector;
 #[path = "../../../runtime/src/scheduler/list.rs"]
 pub(crate) mod list;
+#[path = "../../../runtime/src/scheduler/run_queue.rs"]
+pub(crate) mod run_queue;

@@ -1,8 +1,8 @@
 //! A queue of coroutines threaded through the coroutines themselves: no
 //! allocation, no capacity, and room for one link in every control block.
 //!
-//! It is the run queue of a worker, what a drained inbox and a batch from the
-//! injector come as, and what the injector holds under its lock.
+//! It is what a drained inbox and a batch from the injector come as, and what
+//! the injector holds under its lock.
 
 use core::ptr::{self, NonNull};
 
@@ -13,7 +13,7 @@ use crate::facade::{AtomicPtr, Ordering};
 /// # Safety
 ///
 /// Who implements it promises, for every `NonNull<Self>` that is ever handed
-/// to a [`List`], an [`Inbox`](super::inbox::Inbox) or an
+/// to a [`List`], a [`RunQueue`](super::run_queue::RunQueue), an [`Inbox`](super::inbox::Inbox) or an
 /// [`Injector`](super::injector::Injector):
 ///
 /// - from then until it has been taken out again it points to a live value

@@ -6,7 +6,7 @@
 //! over [`idle`] (its handshake), [`wait`] (the two verbs that everything users
 //! call is built on: park the current coroutine, unpark that one).
 //! [`remote`] is what other threads see of a worker, [`shared`] what the
-//! workers of one runtime share. The queues are [`list`] (run queue),
+//! workers of one runtime share. The queues are [`run_queue`],
 //! [`deque`] (unstarted), [`inbox`] (wake-ups from other threads) and
 //! [`injector`] (spawns from outside); [`timers`] is each worker's own.
 //!
@@ -18,6 +18,7 @@ pub(crate) mod inbox;
 pub(crate) mod injector;
 pub(crate) mod list;
 pub(crate) mod remote;
+pub(crate) mod run_queue;
 pub(crate) mod search;
 pub(crate) mod shared;
 pub(crate) mod start;

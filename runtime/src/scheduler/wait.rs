@@ -234,6 +234,8 @@ impl Here {
 
     #[inline(always)]
     fn switch_away(&self) -> Order {
+        let near = 0_u8;
+        self.control().suspended_at.set(&raw const near);
         // SAFETY: `run_here` set it to the yielder of the stack that this is.
         unsafe { (*self.control().yielder.get()).suspend(()) }
     }

@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::coroutine::control::{Control, Phase};
+use crate::coroutine::control::{Control, Phase, prefetch};
 use crate::coroutine::fiber::Order;
 use crate::coroutine::slab;
 use crate::facade::{AtomicU64, Ordering, fence};
@@ -27,6 +27,7 @@ use crate::poller::{Key, Poller};
 use crate::scheduler::deque::Owner;
 use crate::scheduler::list::List;
 use crate::scheduler::remote::{DEQUE, Remote, bump};
+use crate::scheduler::run_queue::{LANES, RunQueue};
 use crate::scheduler::shared::Shared;
 use crate::scheduler::start::Fibers;
 use crate::scheduler::timers::Timers;
@@ -50,8 +51,17 @@ const HEAD_START: u64 = 8;
 /// are left to the scout. Untuned.
 pub(crate) const BACKLOG: usize = 4;
 
+/// With so many ready coroutines what a turn needs is fetched ahead; fewer are
+/// in the near caches anyway.
+const FAR: usize = 256;
+/// How many turns ahead: of the control block, and then of what it leads to.
+/// Each is far enough for a line from the last level of the caches and a walk
+/// of the page table.
+const FETCH_BLOCK: usize = LANES - 1;
+const FETCH_STACK: usize = LANES / 2;
+
 pub(crate) struct Worker {
-    run_queue: UnsafeCell<List<Control>>,
+    run_queue: UnsafeCell<RunQueue<Control>>,
     running: Cell<Option<NonNull<Control>>>,
     /// What resumed coroutines are told: to go on, or, at shutdown, to unwind.
     order: Cell<Order>,
@@ -107,7 +117,7 @@ impl Worker {
         let remote = NonNull::from(&shared.remotes[index]);
         let seed = shared.config.chaos.unwrap_or(0x9e37_79b9_7f4a_7c15);
         Worker {
-            run_queue: UnsafeCell::new(List::new()),
+            run_queue: UnsafeCell::new(RunQueue::new()),
             running: Cell::new(None),
             order: Cell::new(Order::GO),
             stopping: Cell::new(false),
@@ -476,17 +486,23 @@ impl Worker {
 
     #[inline]
     fn pop_ready(&self) -> Option<NonNull<Control>> {
-        self.ready_mut(List::pop_front)
+        self.ready_mut(|ready| {
+            let next = ready.pop_front()?;
+            if ready.len() >= FAR {
+                fetch_ahead(ready);
+            }
+            Some(next)
+        })
     }
 
     #[inline]
-    pub(crate) fn ready(&self) -> &List<Control> {
+    pub(crate) fn ready(&self) -> &RunQueue<Control> {
         // SAFETY: one thread; callers only ask for its length and let go.
         unsafe { &*self.run_queue.get() }
     }
 
     #[inline]
-    fn ready_mut<R>(&self, f: impl FnOnce(&mut List<Control>) -> R) -> R {
+    fn ready_mut<R>(&self, f: impl FnOnce(&mut RunQueue<Control>) -> R) -> R {
         // SAFETY: one thread, and none of the closures above calls out.
         f(unsafe { &mut *self.run_queue.get() })
     }
@@ -567,6 +583,15 @@ impl Worker {
     pub(crate) fn chaos_strikes(&self) -> bool {
         self.chaos && self.random(8) == 0
     }
+}
+
+/// Has the caches fetch what coming turns need: a block, and some turns later
+/// what that leads to.
+#[inline]
+fn fetch_ahead(ready: &RunQueue<Control>) {
+    prefetch(ready.ahead(FETCH_BLOCK).as_ptr());
+    // SAFETY: ready, so alive, and at home here.
+    unsafe { ready.ahead(FETCH_STACK).as_ref() }.prefetch_stack();
 }
 
 impl Drop for Worker {
