@@ -25,7 +25,7 @@ pub enum State {
     /// Waiting for its turn.
     Ready,
     /// Waiting for what the name says (`park`, `join`, `sleep`, `recv`, ...),
-    /// for about as long.
+    /// for about as long: to a millisecond, and for up to 26 days.
     Waiting(&'static str, Duration),
 }
 
@@ -202,11 +202,7 @@ fn look_at(control: &Control, shared: &Shared) -> Option<CoroutineInfo> {
         Phase::Queued => State::Queued,
         Phase::Started if control.token.is_parked() => {
             let wait = Wait::describe(control.wait.load(Ordering::Relaxed));
-            let since = control.since.load(Ordering::Relaxed);
-            State::Waiting(
-                wait,
-                Duration::from_nanos(shared.now().saturating_sub(since)),
-            )
+            State::Waiting(wait, control.parked_for(shared.now()))
         }
         Phase::Started => {
             let running = home.map(|home| home.counters.running.load(Ordering::Relaxed));

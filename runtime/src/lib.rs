@@ -24,6 +24,7 @@ mod current;
 mod dump;
 mod facade;
 pub mod poller;
+mod prefetch;
 mod runtime;
 mod scheduler;
 mod thread;

@@ -19,9 +19,10 @@ use crate::scheduler::wait::{self, Here};
 use crate::scheduler::worker::Worker;
 use crate::spawn::{Builder, JoinHandle};
 
-/// Entries of a ring's submission queue. Untuned; the completion queue has twice
-/// as many and the kernel keeps what does not fit.
-const RING_ENTRIES: u32 = 1024;
+/// Entries of a ring's submission queue. Small, so that the queues, which are
+/// gone through from end to end, stay in the near caches; a full one goes to the
+/// kernel at once.
+const RING_ENTRIES: u32 = 256;
 
 /// A scheduler with its workers.
 ///

@@ -110,8 +110,9 @@ fn how_long_a_coroutine_has_waited_is_shown() {
         let (State::Waiting(_, early), State::Waiting(_, late)) = (early.state, late.state) else {
             unreachable!("both were waiting");
         };
+        // Each is right to about a millisecond.
         assert!(
-            late >= early + Duration::from_millis(20),
+            late >= early + Duration::from_millis(18),
             "{early:?} {late:?}"
         );
         assert!(late < FOR_EVER);

@@ -33,13 +33,17 @@ use std::mem::{MaybeUninit, align_of, size_of};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::coroutine::fiber::{Fiber, Yielder};
 use crate::coroutine::life::Life;
 use crate::coroutine::outcome::JoinError;
 use crate::coroutine::slab;
 use crate::coroutine::token::Token;
-use crate::facade::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Mutex, Ordering, UnsafeCell};
+use crate::facade::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Mutex, Ordering, UnsafeCell,
+};
+use crate::prefetch::prefetch;
 use crate::scheduler::list::Linked;
 
 /// Closures and outcomes up to this size live in the block itself.
@@ -55,6 +59,11 @@ pub(crate) enum Phase {
     Finished = 3,
 }
 
+/// The unit in which a block remembers times, as a power of two of nanoseconds:
+/// about a millisecond, and right for 26 days.
+const TICK: u32 = 20;
+
+// What a turn touches comes first and is one cache line.
 #[repr(C, align(64))]
 pub(crate) struct Control {
     link: AtomicPtr<Control>,
@@ -75,6 +84,8 @@ pub(crate) struct Control {
     /// Whether it may only start where it was spawned: what it captures need not
     /// be `Send`.
     pub(crate) local: Cell<bool>,
+    /// The worker's coarse clock when it last parked, in [`TICK`]s.
+    since: AtomicU32,
     /// About where its stack pointer was when it last suspended.
     pub(crate) suspended_at: Cell<*const u8>,
 
@@ -88,22 +99,9 @@ pub(crate) struct Control {
     site: AtomicPtr<Location<'static>>,
     /// The runtime's number.
     pub(crate) runtime: AtomicU64,
-    /// The worker's coarse clock when it last suspended, ns.
-    pub(crate) since: AtomicU64,
 }
 
-/// Has the caches fetch the line at an address, which need not be valid.
-#[inline(always)]
-pub(crate) fn prefetch<T>(at: *const T) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: a hint, which touches nothing and faults nowhere.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(at.cast());
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = at;
-}
+const _: () = assert!(std::mem::offset_of!(Control, storage) == 64);
 
 #[repr(C, align(16))]
 struct Storage(MaybeUninit<[u8; INLINE]>);
@@ -169,6 +167,7 @@ impl Control {
             named: AtomicU8::new(0),
             stack_size: Cell::new(0),
             local: Cell::new(false),
+            since: AtomicU32::new(0),
             suspended_at: Cell::new(std::ptr::null()),
             storage: UnsafeCell::new(Storage(MaybeUninit::uninit())),
             vtable: Cell::new(None),
@@ -177,7 +176,6 @@ impl Control {
             id: AtomicU64::new(0),
             site: AtomicPtr::new(std::ptr::null_mut()),
             runtime: AtomicU64::new(0),
-            since: AtomicU64::new(0),
         };
         // SAFETY: the caller's promise.
         unsafe { at.write(free) };
@@ -259,6 +257,20 @@ impl Control {
     pub(crate) unsafe fn take_outcome<T>(&self) -> Result<T, JoinError> {
         // SAFETY: the caller's promise: an outcome of this type is stored.
         unsafe { Slot::<Result<T, JoinError>>::take(self.storage()) }
+    }
+
+    /// Remembers when it parked: `now` on its worker's clock, ns.
+    #[inline]
+    pub(crate) fn parks_at(&self, now: u64) {
+        self.since.store((now >> TICK) as u32, Ordering::Relaxed);
+    }
+
+    /// How long ago it last parked, to about a millisecond.
+    pub(crate) fn parked_for(&self, now: u64) -> Duration {
+        let ticks = ((now >> TICK) as u32).wrapping_sub(self.since.load(Ordering::Relaxed));
+        // It may have parked again after `now`.
+        let ticks = ticks.cast_signed().max(0).cast_unsigned();
+        Duration::from_nanos(u64::from(ticks) << TICK)
     }
 
     /// Has the caches fetch what the switch to a suspended coroutine needs.

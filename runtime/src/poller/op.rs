@@ -60,6 +60,11 @@ pub(super) struct Op {
 
 impl Op {
     #[inline]
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    #[inline]
     pub(super) fn complete(&self, result: i32) -> Key {
         self.result.set(result);
         self.key

@@ -5,8 +5,8 @@ use std::io;
 use io_uring::{IoUring, Probe, opcode};
 
 /// Completions that fit, for each submission that fits. More are kept by the
-/// kernel, at the price of an allocation each; untuned.
-const COMPLETIONS: u32 = 8;
+/// kernel, at the price of an allocation each.
+const COMPLETIONS: u32 = 4;
 
 /// A ring that can do all that is needed. Belongs to the calling thread.
 pub(super) fn ring(entries: u32) -> io::Result<IoUring> {

@@ -187,7 +187,7 @@ impl Here {
             return None;
         }
         control.wait.store(why as u8, Ordering::Relaxed);
-        control.since.store(worker.clock(), Ordering::Relaxed);
+        control.parks_at(worker.clock());
         bump(&worker.remote().counters.parks);
         let calm = !std::thread::panicking();
         let order = self.switch_away();

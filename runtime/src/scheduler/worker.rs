@@ -19,11 +19,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::coroutine::control::{Control, Phase, prefetch};
+use crate::coroutine::control::{Control, Phase};
 use crate::coroutine::fiber::Order;
 use crate::coroutine::slab;
 use crate::facade::{AtomicU64, Ordering, fence};
 use crate::poller::{Key, Poller};
+use crate::prefetch::prefetch;
 use crate::scheduler::deque::Owner;
 use crate::scheduler::list::List;
 use crate::scheduler::remote::{DEQUE, Remote, bump};
@@ -51,9 +52,6 @@ const HEAD_START: u64 = 8;
 /// are left to the scout. Untuned.
 pub(crate) const BACKLOG: usize = 4;
 
-/// With so many ready coroutines what a turn needs is fetched ahead; fewer are
-/// in the near caches anyway.
-const FAR: usize = 256;
 /// How many turns ahead: of the control block, and then of what it leads to.
 /// Each is far enough for a line from the last level of the caches and a walk
 /// of the page table.
@@ -488,7 +486,7 @@ impl Worker {
     fn pop_ready(&self) -> Option<NonNull<Control>> {
         self.ready_mut(|ready| {
             let next = ready.pop_front()?;
-            if ready.len() >= FAR {
+            if ready.len() >= LANES {
                 fetch_ahead(ready);
             }
             Some(next)
