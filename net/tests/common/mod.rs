@@ -4,23 +4,24 @@
 #![allow(dead_code, unused_imports)]
 
 mod counter;
+// The same as the runtime's tests use.
+#[path = "../../../runtime/tests/common/random.rs"]
 mod random;
+#[path = "../../../runtime/tests/common/watchdog.rs"]
+mod watchdog;
 
 pub use counter::Counter;
 pub use random::Random;
+pub use watchdog::Watchdog;
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use filature::{Io, Runtime, RuntimeBuilder};
 use filature_net::{TcpListener, TcpStream};
-
-/// How long one test may take on one setup before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One way to build a runtime.
 #[derive(Clone, Copy)]
@@ -92,25 +93,6 @@ pub fn everywhere_at_random(test: impl Fn(Random) + Copy + Send + 'static) {
         if let Some(runtime) = setup.runtime(Runtime::builder().chaos(seed)) {
             runtime.run(move || test(random));
         }
-    }
-}
-
-/// Ends the process with a dump when it lives for too long.
-pub struct Watchdog {
-    _alive: mpsc::Sender<()>,
-}
-
-impl Watchdog {
-    pub fn new(what: String) -> Watchdog {
-        let (alive, watched) = mpsc::channel();
-        let test = std::thread::current().name().unwrap_or("?").to_owned();
-        std::thread::spawn(move || {
-            if watched.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("{test} hangs on {what}\n{}", filature::dump());
-                std::process::abort();
-            }
-        });
-        Watchdog { _alive: alive }
     }
 }
 

@@ -8,22 +8,19 @@ mod child;
 mod count;
 mod random;
 mod waits;
+mod watchdog;
 
 pub use child::{Child, Ended};
 pub use count::{Counter, Gate};
 pub use random::Random;
 pub use waits::{FOR_EVER, wait_somehow};
+pub use watchdog::Watchdog;
 
 use std::fmt;
-use std::io::{ErrorKind, Write as _};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::io::ErrorKind;
 use std::sync::{Once, OnceLock};
-use std::time::Duration;
 
 use filature::{Io, Runtime, RuntimeBuilder};
-
-/// How long a test may take on one setup before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One way to build a runtime.
 #[derive(Clone, Copy, Debug)]
@@ -107,30 +104,6 @@ pub fn on_workers(workers: &[usize], test: impl Fn(&Setup)) {
 /// As the main coroutine of a runtime of each kind.
 pub fn inside_everywhere(test: impl Fn() + Sync) {
     everywhere(|setup| setup.runtime().run(&test));
-}
-
-/// Ends the process with a dump when it lives for too long.
-pub struct Watchdog {
-    _alive: mpsc::Sender<()>,
-}
-
-impl Watchdog {
-    pub fn new(what: String) -> Watchdog {
-        let (alive, watched) = mpsc::channel();
-        let test = std::thread::current().name().unwrap_or("?").to_owned();
-        std::thread::Builder::new()
-            .name("watchdog".into())
-            .spawn(move || {
-                if watched.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                    // Not by `eprintln`, which libtest captures and an abort loses.
-                    let text = format!("{test} hangs with {what}\n{}\n", filature::dump());
-                    let _ = std::io::stderr().write_all(text.as_bytes());
-                    std::process::abort();
-                }
-            })
-            .expect("a thread for the watchdog");
-        Watchdog { _alive: alive }
-    }
 }
 
 /// What panics that a test means to happen have in their message, so that they

@@ -19,7 +19,15 @@ impl Random {
         }
     }
 
-    /// A generator of its own for somebody else.
+    /// With such a seed, which is printed for when the test fails.
+    pub fn seeded() -> Random {
+        let seed = Random::seed();
+        eprintln!("to repeat this run: FILATURE_STRESS_SEED={seed}");
+        Random(seed)
+    }
+
+    /// A generator of its own, for somebody else or for one of two that must
+    /// agree.
     pub fn fork(&mut self) -> Random {
         Random(self.next())
     }
@@ -35,5 +43,12 @@ impl Random {
     /// 0 up to, but without, `end`.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
+    }
+
+    pub fn fill(&mut self, buf: &mut [u8]) {
+        for chunk in buf.chunks_mut(8) {
+            let bytes = self.next().to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
     }
 }
