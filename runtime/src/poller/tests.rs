@@ -1,5 +1,5 @@
-//! What a poller does by itself, without coroutines; `tests/poller.rs` has the
-//! operations.
+//! What a poller does by itself, without coroutines; the files
+//! `tests/poller_*.rs` have the operations.
 
 use std::os::fd::AsRawFd;
 use std::sync::mpsc;

@@ -6,6 +6,7 @@
 
 mod child;
 mod count;
+pub mod io;
 mod random;
 mod waits;
 mod watchdog;

@@ -1,0 +1,135 @@
+//! `Source`: accepting and connecting.
+
+mod common;
+
+use std::io::{ErrorKind, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::io::{each_way, is_nonblocking, recv_exactly, send_all, soon, source, temporary_path};
+use filature::poller::Source;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+#[test]
+fn connections_are_accepted_and_made() {
+    each_way(|way| {
+        for nonblocking in [false, true] {
+            let rt = way.home(2);
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(nonblocking).unwrap();
+            let to = SockAddr::from(listener.local_addr().unwrap());
+            let listener = Arc::new(source(listener));
+            let accepting: Vec<_> = (0..3)
+                .map(|_| {
+                    let listener = listener.clone();
+                    rt.go(move || {
+                        for _ in 0..10 {
+                            let (fd, from) = listener.accept(None).unwrap();
+                            assert!(from.as_socket().unwrap().ip().is_loopback());
+                            let source = Source::new(fd);
+                            let mut buf = [0; 1];
+                            recv_exactly(&source, &mut buf);
+                            send_all(&source, &buf);
+                        }
+                    })
+                })
+                .collect();
+            let connecting: Vec<_> = (0..30)
+                .map(|i| {
+                    let to = to.clone();
+                    rt.go(move || {
+                        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                        socket.set_nonblocking(nonblocking).unwrap();
+                        let source = source(socket);
+                        let deadline =
+                            (i % 2 == 0).then(|| Instant::now() + Duration::from_secs(30));
+                        source.connect(&to, deadline).unwrap();
+                        send_all(&source, &[i]);
+                        let mut buf = [0; 1];
+                        recv_exactly(&source, &mut buf);
+                        assert_eq!(buf[0], i);
+                    })
+                })
+                .collect();
+            for one in accepting.into_iter().chain(connecting) {
+                one();
+            }
+            let listener = Arc::into_inner(listener).unwrap().into_fd();
+            assert_eq!(is_nonblocking(&listener), nonblocking);
+        }
+    });
+}
+
+#[test]
+fn a_refused_connection_is_an_error() {
+    each_way(|way| {
+        let rt = way.home(1);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = SockAddr::from(listener.local_addr().unwrap());
+        drop(listener);
+        for nonblocking in [false, true] {
+            let to = to.clone();
+            let kind = rt.go(move || {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.set_nonblocking(nonblocking).unwrap();
+                source(socket).connect(&to, soon()).unwrap_err().kind()
+            })();
+            assert_eq!(kind, ErrorKind::ConnectionRefused);
+        }
+    });
+}
+
+#[test]
+fn a_unix_listener_with_a_full_queue_is_waited_for() {
+    each_way(|way| {
+        let rt = way.home(1);
+        let path = temporary_path();
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let to = SockAddr::unix(&path).unwrap();
+        socket.bind(&to).unwrap();
+        socket.listen(0).unwrap();
+        let listener = UnixListener::from(OwnedFd::from(socket));
+        let connected = Arc::new(AtomicUsize::new(0));
+        let connecting: Vec<_> = (0..4)
+            .map(|_| {
+                let (to, connected) = (to.clone(), connected.clone());
+                rt.go(move || {
+                    let one = source(Socket::new(Domain::UNIX, Type::STREAM, None).unwrap());
+                    one.connect(&to, None).unwrap();
+                    connected.fetch_add(1, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        let to2 = to.clone();
+        rt.go(move || {
+            // Its queue holds one; somebody times out at the latest at the second.
+            let mut kept = vec![];
+            loop {
+                let one = source(Socket::new(Domain::UNIX, Type::STREAM, None).unwrap());
+                match one.connect(&to2, soon()) {
+                    Ok(()) => kept.push(one),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::TimedOut);
+                        break;
+                    }
+                }
+            }
+        })();
+        let drain = std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let _ = connection.write_all(b"x");
+            }
+        });
+        for one in connecting {
+            one();
+        }
+        assert_eq!(connected.load(Ordering::SeqCst), 4);
+        let _ = std::fs::remove_file(&path);
+        drop(drain);
+    });
+}

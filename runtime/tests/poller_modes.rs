@@ -1,0 +1,109 @@
+//! `Source`: flags of calls, and the `O_NONBLOCK` mode of descriptors.
+
+mod common;
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use common::io::{each_way, is_nonblocking, recv_exactly, send_all, source, tcp_pair, unix_pair};
+use filature::Io;
+
+fn make_nonblocking(fd: &OwnedFd) {
+    // SAFETY: plain numbers.
+    let result = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    assert_eq!(result, 0);
+}
+
+#[test]
+fn o_nonblock_makes_no_difference() {
+    each_way(|way| {
+        let rt = way.home(1);
+        let (a, b) = UnixStream::pair().unwrap();
+        a.set_nonblocking(true).unwrap();
+        let (a, b) = (source(a), source(b));
+        let late = rt.go(move || {
+            let mut buf = [0; 4];
+            let n = a.recv(&mut buf, 0, None).unwrap();
+            assert_eq!(&buf[..n], b"late");
+            send_all(&a, &vec![0; 1 << 21]);
+            a
+        });
+        rt.go(move || {
+            b.send(b"late", 0, None).unwrap();
+            let mut buf = vec![0; 1 << 21];
+            recv_exactly(&b, &mut buf);
+        })();
+        let fd = late().into_fd();
+        assert!(is_nonblocking(&fd));
+
+        for nonblocking in [false, true] {
+            let (reader, writer) = io::pipe().unwrap();
+            let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+            if nonblocking {
+                for fd in [&reader, &writer] {
+                    make_nonblocking(fd);
+                }
+            }
+            let (reader, writer) = (source(reader), source(writer));
+            let read = rt.go(move || {
+                let mut buf = [0; 1000];
+                let mut got = 0;
+                loop {
+                    match reader.read(&mut buf, None).unwrap() {
+                        0 => return (got, reader),
+                        n => got += n,
+                    }
+                }
+            });
+            rt.go(move || {
+                let mut left = 300_000;
+                while left > 0 {
+                    left -= writer.write(&vec![0; left], None).unwrap();
+                }
+            })();
+            let (got, reader) = read();
+            assert_eq!(got, 300_000);
+            let fd = reader.into_fd();
+            assert_eq!(is_nonblocking(&fd), nonblocking);
+        }
+    });
+}
+
+#[test]
+fn dontwait_and_peek_are_heeded() {
+    each_way(|way| {
+        let rt = way.home(1);
+        for (a, b) in [unix_pair(), tcp_pair()] {
+            rt.go(move || {
+                let mut buf = [0; 100];
+                for _ in 0..2 {
+                    let error = a.recv(&mut buf, libc::MSG_DONTWAIT, None).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                }
+                b.send(b"peekaboo", 0, None).unwrap();
+                a.wait_readable(None).unwrap();
+                for _ in 0..3 {
+                    assert_eq!(a.recv(&mut buf, libc::MSG_PEEK, None).unwrap(), 8);
+                }
+                assert_eq!(a.recv(&mut buf, libc::MSG_DONTWAIT, None).unwrap(), 8);
+                // Whether that is nothing or would block is the system's affair.
+                let _ = a.recv(&mut [], libc::MSG_DONTWAIT, None);
+                assert_eq!(b.send(&[], 0, None).unwrap(), 0);
+                let error = a.recv(&mut buf, libc::MSG_WAITALL, None).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            })();
+        }
+    });
+}
+
+#[test]
+fn a_poller_is_named_as_in_the_environment() {
+    for io in [Io::Auto, Io::IoUring, Io::Epoll] {
+        assert_eq!(io.to_string().parse(), Ok(io));
+    }
+    let error = "uring".parse::<Io>().unwrap_err().to_string();
+    for allowed in ["uring", "auto", "io_uring", "epoll"] {
+        assert!(error.contains(allowed));
+    }
+}
