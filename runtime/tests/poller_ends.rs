@@ -103,6 +103,35 @@ fn close_wakes_whoever_waits() {
 }
 
 #[test]
+fn a_close_that_meets_the_first_read_of_a_pipe_is_not_lost() {
+    each_way(|way| {
+        let rt = way.home(1);
+        for round in 0..3000 {
+            let (a, _b) = pipe();
+            let a = Arc::new(a);
+            let here = Arc::new(AtomicUsize::new(0));
+            let meet = |here: &AtomicUsize| {
+                here.fetch_add(1, Ordering::SeqCst);
+                while here.load(Ordering::SeqCst) < 2 {
+                    std::thread::yield_now();
+                }
+            };
+            let (reader, there) = (a.clone(), here.clone());
+            let reading = rt.go(move || {
+                meet(&there);
+                reader.read(&mut [0; 1], None).unwrap()
+            });
+            meet(&here);
+            for _ in 0..round % 150 {
+                std::hint::spin_loop();
+            }
+            a.close();
+            assert_eq!(reading(), 0);
+        }
+    });
+}
+
+#[test]
 fn a_copy_of_a_descriptor_is_a_source_of_its_own() {
     each_way(|way| {
         let rt = way.home(1);

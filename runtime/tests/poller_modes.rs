@@ -5,6 +5,7 @@ mod common;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use common::io::{each_way, is_nonblocking, recv_exactly, send_all, source, tcp_pair, unix_pair};
 use filature::Io;
@@ -94,6 +95,28 @@ fn dontwait_and_peek_are_heeded() {
                 assert_eq!(error.kind(), ErrorKind::InvalidInput);
             })();
         }
+    });
+}
+
+#[test]
+fn what_must_not_wait_asks_the_kernel() {
+    each_way(|way| {
+        let rt = way.home(1);
+        rt.go(|| {
+            let (a, b) = unix_pair();
+            let mut buf = [0; 10];
+            for byte in 0..200 {
+                // Whatever the poller remembers of the source, now it is that
+                // there is nothing; and that there is, it has yet to hear.
+                let error = a.recv(&mut buf, 0, Some(Instant::now())).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                b.send(&[byte], 0, None).unwrap();
+                assert_eq!(a.recv(&mut buf, libc::MSG_DONTWAIT, None).unwrap(), 1);
+                assert_eq!(buf[0], byte);
+                let error = a.recv(&mut buf, libc::MSG_DONTWAIT, None).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            }
+        })();
     });
 }
 
