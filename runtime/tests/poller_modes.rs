@@ -2,13 +2,17 @@
 
 mod common;
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use common::io::{each_way, is_nonblocking, recv_exactly, send_all, source, tcp_pair, unix_pair};
+use common::io::{
+    each_way, is_nonblocking, recv_exactly, send_all, soon, source, tcp_pair, unix_pair,
+};
 use filature::Io;
+use socket2::SockAddr;
 
 fn make_nonblocking(fd: &OwnedFd) {
     // SAFETY: plain numbers.
@@ -91,8 +95,6 @@ fn dontwait_and_peek_are_heeded() {
                 // Whether that is nothing or would block is the system's affair.
                 let _ = a.recv(&mut [], libc::MSG_DONTWAIT, None);
                 assert_eq!(b.send(&[], 0, None).unwrap(), 0);
-                let error = a.recv(&mut buf, libc::MSG_WAITALL, None).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::InvalidInput);
             })();
         }
     });
@@ -115,6 +117,82 @@ fn what_must_not_wait_asks_the_kernel() {
                 assert_eq!(buf[0], byte);
                 let error = a.recv(&mut buf, libc::MSG_DONTWAIT, None).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            }
+        })();
+    });
+}
+
+#[test]
+fn the_error_queue_and_urgent_data_do_not_wait_and_leave_the_stream_as_it_is() {
+    each_way(|way| {
+        let rt = way.home(1);
+        rt.go(|| {
+            let (a, b) = tcp_pair();
+            let mut buf = [0; 10];
+            for _ in 0..3 {
+                let errors = |buf: &mut [u8]| {
+                    let error = a.recv(buf, libc::MSG_ERRQUEUE, None).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    let mut bufs = [IoSliceMut::new(buf)];
+                    let error = a
+                        .recv_vectored(&mut bufs, libc::MSG_ERRQUEUE, None)
+                        .unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                };
+                errors(&mut buf);
+                b.send(b"plain", 0, None).unwrap();
+                a.wait_readable(None).unwrap();
+                errors(&mut buf);
+                a.recv(&mut buf, libc::MSG_OOB, None).unwrap_err();
+                assert_eq!(a.recv(&mut buf, 0, None).unwrap(), 5);
+
+                b.send(b"more", 0, None).unwrap();
+                b.send(b"!", libc::MSG_OOB, None).unwrap();
+                while a.recv(&mut buf, libc::MSG_OOB, None).is_err() {
+                    filature::yield_now();
+                }
+                assert_eq!(buf[0], b'!');
+                assert_eq!(a.recv(&mut buf, 0, None).unwrap(), 4);
+            }
+        })();
+    });
+}
+
+#[test]
+fn flags_that_break_a_promise_are_refused() {
+    each_way(|way| {
+        let rt = way.home(1);
+        rt.go(|| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let to = SockAddr::from(socket.local_addr().unwrap());
+            let socket = source(socket);
+            let assert_refused = |error: io::Error, flag: &str| {
+                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                assert!(error.to_string().contains(flag), "{error}");
+            };
+            let mut buf = [0; 4];
+            for (flag, name) in [
+                (libc::MSG_WAITALL, "MSG_WAITALL"),
+                (libc::MSG_TRUNC, "MSG_TRUNC"),
+            ] {
+                for flags in [flag, flag | libc::MSG_DONTWAIT] {
+                    let mut bufs = [IoSliceMut::new(&mut buf)];
+                    let error = socket.recv_vectored(&mut bufs, flags, soon());
+                    assert_refused(error.unwrap_err(), name);
+                    assert_refused(socket.recv(&mut buf, flags, soon()).unwrap_err(), name);
+                    let error = socket.recv_from(&mut buf, flags, soon());
+                    assert_refused(error.unwrap_err(), name);
+                }
+            }
+            for (flag, name) in [
+                (libc::MSG_WAITALL, "MSG_WAITALL"),
+                (libc::MSG_ZEROCOPY, "MSG_ZEROCOPY"),
+            ] {
+                let error = socket.send_vectored(&[IoSlice::new(b"x")], flag, None);
+                assert_refused(error.unwrap_err(), name);
+                assert_refused(socket.send(b"x", flag, None).unwrap_err(), name);
+                let error = socket.send_to(b"x", &to, flag, None);
+                assert_refused(error.unwrap_err(), name);
             }
         })();
     });

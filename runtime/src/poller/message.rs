@@ -94,11 +94,15 @@ impl Source {
     ) -> io::Result<usize> {
         let call = Call::receive(flags, message.len())?;
         let (fd, at) = (self.as_raw_fd(), message.as_mut_ptr());
-        let entry = || opcode::RecvMsg::new(Fd(fd), at).flags(flags as u32).build();
+        let entry = || {
+            opcode::RecvMsg::new(Fd(fd), at)
+                .flags(call.flags as u32)
+                .build()
+        };
         // SAFETY: both use what the message points to, which it borrows.
         unsafe {
             self.operate(call, deadline, entry, |more| {
-                sys::recvmsg(fd, at, flags | more)
+                sys::recvmsg(fd, at, call.flags | more)
             })
         }
     }
@@ -109,14 +113,17 @@ impl Source {
         flags: i32,
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
-        let flags = flags | libc::MSG_NOSIGNAL;
-        let call = Call::send(flags, message.len());
+        let call = Call::send(flags, message.len())?;
         let (fd, at) = (self.as_raw_fd(), message.as_ptr());
-        let entry = || opcode::SendMsg::new(Fd(fd), at).flags(flags as u32).build();
+        let entry = || {
+            opcode::SendMsg::new(Fd(fd), at)
+                .flags(call.flags as u32)
+                .build()
+        };
         // SAFETY: both use what the message points to, which it borrows.
         unsafe {
             self.operate(call, deadline, entry, |more| {
-                sys::sendmsg(fd, at, flags | more)
+                sys::sendmsg(fd, at, call.flags | more)
             })
         }
     }

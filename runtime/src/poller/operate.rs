@@ -16,6 +16,8 @@ use crate::scheduler::wait::{self, Here, Wait};
 pub(super) struct Call {
     pub(super) why: Wait,
     pub(super) direction: Direction,
+    /// Those of the kernel's `MSG_` that the call has of its own.
+    pub(super) flags: i32,
     /// The caller said `MSG_DONTWAIT`: "would block" is its answer.
     pub(super) nowait: bool,
     /// The system call knows no flag like `MSG_DONTWAIT`: only the mode of the
@@ -32,6 +34,7 @@ impl Call {
         Self {
             why,
             direction,
+            flags: 0,
             nowait: false,
             by_mode: false,
             want: 0,
@@ -48,35 +51,47 @@ impl Call {
 
     #[inline]
     pub(super) fn receive(flags: i32, len: usize) -> io::Result<Self> {
-        if flags & libc::MSG_WAITALL != 0 {
-            return Err(refused_waitall());
+        if flags & (libc::MSG_WAITALL | libc::MSG_TRUNC) != 0 {
+            return Err(refused(flags));
         }
+        // The error queue and urgent data have no readiness of their own to wait
+        // for, and must not use up that of the stream.
+        let aside = flags & (libc::MSG_ERRQUEUE | libc::MSG_OOB) != 0;
+        let flags = flags | if aside { libc::MSG_DONTWAIT } else { 0 };
+        // What was only looked at is still there.
+        let takes = !aside && flags & libc::MSG_PEEK == 0;
         Ok(Self {
-            // The error queue and urgent data have no readiness of their own to
-            // wait for, and must not use up that of the stream.
-            nowait: flags & (libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE | libc::MSG_OOB) != 0,
-            // What was only looked at is still there.
-            want: if flags & libc::MSG_PEEK == 0 { len } else { 0 },
+            flags,
+            nowait: flags & libc::MSG_DONTWAIT != 0,
+            want: if takes { len } else { 0 },
             ..Self::new(Wait::Recv, Direction::In)
         })
     }
 
     #[inline]
-    pub(super) fn send(flags: i32, len: usize) -> Self {
-        Self {
+    pub(super) fn send(flags: i32, len: usize) -> io::Result<Self> {
+        if flags & (libc::MSG_WAITALL | libc::MSG_ZEROCOPY) != 0 {
+            return Err(refused(flags));
+        }
+        Ok(Self {
+            flags: flags | libc::MSG_NOSIGNAL,
             nowait: flags & libc::MSG_DONTWAIT != 0,
             want: len,
             ..Self::new(Wait::Send, Direction::Out)
-        }
+        })
     }
 }
 
 #[cold]
-fn refused_waitall() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "MSG_WAITALL is not supported on a source: receive in a loop",
-    )
+fn refused(flags: i32) -> io::Error {
+    let why = if flags & libc::MSG_WAITALL != 0 {
+        "MSG_WAITALL is not supported on a source: call in a loop"
+    } else if flags & libc::MSG_ZEROCOPY != 0 {
+        "MSG_ZEROCOPY is not supported on a source: the buffer is only borrowed for the call"
+    } else {
+        "MSG_TRUNC is not supported on a source: the count would exceed the buffer"
+    };
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 impl Source {

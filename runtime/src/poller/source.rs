@@ -49,8 +49,12 @@ use crate::scheduler::wait::Wait;
 /// # Flags
 ///
 /// Those of `recv(2)` and `send(2)`. `MSG_NOSIGNAL` is always added.
-/// `MSG_DONTWAIT` makes [`WouldBlock`](io::ErrorKind::WouldBlock) an answer.
-/// `MSG_WAITALL` is refused as invalid: receive in a loop.
+/// `MSG_DONTWAIT` makes [`WouldBlock`](io::ErrorKind::WouldBlock) an answer, and
+/// receiving with `MSG_ERRQUEUE` or `MSG_OOB` implies it: there is no waiting
+/// for those. Refused as [invalid](io::ErrorKind::InvalidInput) are
+/// `MSG_WAITALL`: call in a loop; `MSG_TRUNC`, by which a receive counts more
+/// than it has put into the buffer; and `MSG_ZEROCOPY`, by which the kernel reads
+/// the buffer after the call.
 ///
 /// # Blocking mode
 ///
@@ -94,14 +98,14 @@ impl Source {
         let (fd, at, len) = (self.as_raw_fd(), buf.as_mut_ptr(), clamp(buf.len()));
         let entry = || {
             opcode::Recv::new(Fd(fd), at, len as u32)
-                .flags(flags)
+                .flags(call.flags)
                 .ioprio(RECV_PRIORITY)
                 .build()
         };
         // SAFETY: both use the buffer, which is borrowed for the whole call.
         unsafe {
             self.operate(call, deadline, entry, |more| {
-                sys::recv(fd, at, len, flags | more)
+                sys::recv(fd, at, len, call.flags | more)
             })
         }
     }
@@ -113,18 +117,17 @@ impl Source {
     /// Those of `send(2)`, and the deadline's.
     #[inline]
     pub fn send(&self, buf: &[u8], flags: i32, deadline: Option<Instant>) -> io::Result<usize> {
-        let flags = flags | libc::MSG_NOSIGNAL;
-        let call = Call::send(flags, buf.len());
+        let call = Call::send(flags, buf.len())?;
         let (fd, at, len) = (self.as_raw_fd(), buf.as_ptr(), clamp(buf.len()));
         let entry = || {
             opcode::Send::new(Fd(fd), at, len as u32)
-                .flags(flags)
+                .flags(call.flags)
                 .build()
         };
         // SAFETY: both use the buffer, which is borrowed for the whole call.
         unsafe {
             self.operate(call, deadline, entry, |more| {
-                sys::send(fd, at, len, flags | more)
+                sys::send(fd, at, len, call.flags | more)
             })
         }
     }
