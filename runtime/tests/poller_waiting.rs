@@ -126,6 +126,46 @@ fn deadlines_that_race_with_data_lose_nothing() {
 }
 
 #[test]
+fn a_deadline_of_the_past_tries_once_however_busy_the_worker_is() {
+    each_way(|way| {
+        let rt = way.home(1);
+        let done = Arc::new(AtomicBool::new(false));
+        // Its worker has others to run all the time, and seldom asks the kernel.
+        let busy: Vec<_> = (0..2)
+            .map(|_| {
+                let done = done.clone();
+                rt.go(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        filature::yield_now();
+                    }
+                })
+            })
+            .collect();
+        rt.go(move || {
+            let (a, b) = unix_pair();
+            let mut buf = [0; 10];
+            let past = Instant::now();
+            for byte in 0..200 {
+                let error = a.recv(&mut buf, 0, Some(past)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                let error = a.wait_readable(Some(past)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                b.send(&[byte], 0, None).unwrap();
+                if byte % 2 == 0 {
+                    a.wait_readable(Some(past)).unwrap();
+                }
+                assert_eq!(a.recv(&mut buf, 0, Some(past)).unwrap(), 1);
+                assert_eq!(buf[0], byte);
+            }
+        })();
+        done.store(true, Ordering::Relaxed);
+        for one in busy {
+            one();
+        }
+    });
+}
+
+#[test]
 fn signals_do_not_end_a_wait() {
     each_way(|way| {
         interrupt_on_sigurg();

@@ -223,10 +223,11 @@ impl Epoll {
     ) -> io::Result<usize> {
         self.pace(here);
         let readiness = self.readiness(source)?;
+        let mut late = false;
         loop {
             // A lowered flag may be of before an edge that the kernel has yet to
             // report: good enough to wait on, not to answer by.
-            if call.nowait || readiness.is_ready(call.direction) {
+            if call.nowait || late || readiness.is_ready(call.direction) {
                 match attempt() {
                     Ok(got) => {
                         readiness.moved(call.direction, got, call.want);
@@ -241,7 +242,10 @@ impl Epoll {
                     },
                 }
             }
-            self.suspend(here, source, &readiness, call, deadline)?;
+            if late {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            late = self.suspend(here, source, &readiness, call, deadline)?;
         }
     }
 
@@ -256,19 +260,24 @@ impl Epoll {
     ) -> io::Result<()> {
         self.pace(here);
         let readiness = self.readiness(source)?;
+        let mut late = false;
         loop {
-            if readiness.is_ready(call.direction) {
+            if late || readiness.is_ready(call.direction) {
                 if readiness.is_always_ready() || sys::is_ready(source.as_fd(), call.direction)? {
                     return Ok(());
                 }
                 readiness.exhausted(call.direction);
             }
-            self.suspend(here, source, &readiness, call, deadline)?;
+            if late {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            late = self.suspend(here, source, &readiness, call, deadline)?;
         }
     }
 
-    /// Waits for the next edge. An error if the deadline passes first or the
-    /// source is closed.
+    /// Waits for the next edge. True if the deadline has passed: the caller
+    /// looks for itself once more, since the timers of a busy worker may fire
+    /// when it has yet to hear of an edge. An error if the source is closed.
     #[inline]
     fn suspend(
         &self,
@@ -277,7 +286,7 @@ impl Epoll {
         readiness: &Readiness,
         call: Call,
         deadline: Option<Instant>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         if source.is_closed() {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -285,15 +294,14 @@ impl Epoll {
             // It said "would block" against its nature; all that is left is
             // to ask again later.
             here.yield_now();
-            return Ok(());
+            return Ok(deadline.is_some_and(|at| at <= Instant::now()));
         }
         let woken = self.park_on(here, readiness, call.direction, call.why, deadline);
         match woken {
-            Woken::Unparked => Ok(()),
+            Woken::Unparked => Ok(false),
+            Woken::TimedOut => Ok(true),
             // Nothing is in flight with epoll, so there is nothing to wait out.
             Woken::Cancelled => here.unwind(),
-            Woken::TimedOut if readiness.is_ready(call.direction) => Ok(()),
-            Woken::TimedOut => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
