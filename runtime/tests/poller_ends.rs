@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use common::Child;
 use common::io::{Way, each_scheduler, each_way, pipe, recv_exactly, source, tcp_pair, unix_pair};
 use filature::poller::Source;
 
@@ -184,6 +185,36 @@ fn sources_come_and_go_on_the_same_numbers() {
             drop((a2, b2));
         }
     });
+}
+
+#[test]
+fn a_source_keeps_nothing_open_of_the_runtimes_that_it_outlives() {
+    Child::of(
+        "a_source_keeps_nothing_open_of_the_runtimes_that_it_outlives",
+        || {
+            let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+            each_scheduler(|way| {
+                let (a, b) = pipe();
+                let shared = Arc::new((a, b));
+                let used = || {
+                    let shared = shared.clone();
+                    way.home(2).go(move || {
+                        let past = Some(Instant::now());
+                        let error = shared.0.read(&mut [0; 1], past).unwrap_err();
+                        assert_eq!(error.kind(), ErrorKind::TimedOut);
+                    })();
+                };
+                used();
+                let before = open();
+                for _ in 0..10 {
+                    used();
+                }
+                assert_eq!(open(), before);
+            });
+        },
+    )
+    .run()
+    .succeeded();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::remote::{Notice, Remote};
 use super::sys;
@@ -25,7 +25,9 @@ pub(super) struct Book {
     /// descriptor.
     id: u64,
     fd: RawFd,
-    known: Mutex<Vec<Arc<Remote>>>,
+    /// Weak: a source that outlives a runtime must not keep the descriptors of
+    /// its pollers open.
+    known: Mutex<Vec<Weak<Remote>>>,
 }
 
 impl Book {
@@ -46,7 +48,8 @@ impl Book {
     /// From now on `poller` hears what happens to the source.
     pub(super) fn enter(&self, poller: &Arc<Remote>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.push(Arc::clone(poller));
+        known.retain(|poller| poller.strong_count() > 0);
+        known.push(Arc::downgrade(poller));
     }
 
     /// Has every coroutine that waits on the source look again.
@@ -55,7 +58,7 @@ impl Book {
     /// so sees the flag that the caller set before.
     pub(super) fn announce_close(&self) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for poller in known.iter() {
+        for poller in known.iter().filter_map(Weak::upgrade) {
             poller.leave(Notice::Closed {
                 id: self.id,
                 fd: self.fd,
@@ -67,7 +70,7 @@ impl Book {
 impl Drop for Book {
     fn drop(&mut self) {
         let known = self.known.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for poller in known.drain(..) {
+        for poller in known.drain(..).filter_map(|poller| poller.upgrade()) {
             if let Some(epoll) = poller.epoll() {
                 // It fails for what epoll never took: regular files.
                 let _ = sys::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, self.fd, 0, 0);

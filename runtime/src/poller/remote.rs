@@ -1,9 +1,9 @@
 //! The half of a poller that other threads reach.
 //!
 //! A poller belongs to one thread. What another thread may do to it is here:
-//! end its sleep, and leave it a notice about a source. Both sides hold it
-//! through an `Arc`, so a [`Waker`] or a source may outlive the poller; what
-//! it then says is heard by nobody.
+//! end its sleep, and leave it a notice about a source. A [`Waker`] holds it
+//! through an `Arc` and a source through a `Weak`, so both may outlive the
+//! poller; what they then say is heard by nobody.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
