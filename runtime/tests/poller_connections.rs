@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use common::Counter;
 use common::io::{each_way, is_nonblocking, recv_exactly, send_all, soon, source, temporary_path};
 use filature::poller::Source;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -131,5 +132,34 @@ fn a_unix_listener_with_a_full_queue_is_waited_for() {
         assert_eq!(connected.load(Ordering::SeqCst), 4);
         let _ = std::fs::remove_file(&path);
         drop(drain);
+    });
+}
+
+#[test]
+fn a_close_ends_the_wait_for_a_unix_listener_with_a_full_queue() {
+    each_way(|way| {
+        let rt = way.home(1);
+        let path = temporary_path();
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let to = SockAddr::unix(&path).unwrap();
+        listener.bind(&to).unwrap();
+        listener.listen(0).unwrap();
+        let queued = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        queued.connect(&to).unwrap();
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let connecting = Arc::new(source(socket));
+        let (shared, entered) = (connecting.clone(), Counter::new());
+        let other = entered.clone();
+        let result = rt.go(move || {
+            other.up();
+            shared.connect(&to, None)
+        });
+        entered.wait_for(1);
+        for _ in 0..200 {
+            std::thread::yield_now();
+        }
+        connecting.close();
+        assert_eq!(result().unwrap_err().kind(), ErrorKind::NotConnected);
+        std::fs::remove_file(&path).unwrap();
     });
 }

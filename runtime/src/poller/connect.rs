@@ -22,23 +22,24 @@ pub(super) fn connect(
     deadline: Option<Instant>,
 ) -> io::Result<()> {
     let call = Call::new(Wait::Connect, Direction::Out).by_mode();
-    if source.is_closed() {
-        return refusal(call).map(drop);
-    }
     let here = wait::here();
+    let mut interrupted = false;
     let result = loop {
+        if source.is_closed() {
+            return refusal(call).map(drop);
+        }
         let Err(error) = begin(source, here.as_ref(), call, addr, deadline) else {
             break Ok(());
         };
         match error.raw_os_error() {
-            // It goes on: the kernel says how it ended once the socket is
-            // writable.
-            Some(libc::EINPROGRESS | libc::EINTR) => {
-                break source
-                    .wait_ready(call, deadline)
-                    .and_then(|()| outcome(source));
-            }
-            Some(libc::EAGAIN) if !source.is_closed() => {
+            // A signal; or on a ring there was no room, or somebody meant
+            // another source on a reused descriptor. Whether it goes on in the
+            // kernel is told by another try only: a socket that does not connect
+            // at all counts as writable, and has no error.
+            Some(libc::EINTR | libc::ECANCELED) => interrupted = true,
+            Some(libc::EINPROGRESS) => break finish(source, call, deadline),
+            Some(libc::EALREADY) if interrupted => break finish(source, call, deadline),
+            Some(libc::EAGAIN) => {
                 if let Err(error) = nap(here.as_ref(), deadline) {
                     break Err(error);
                 }
@@ -53,6 +54,9 @@ pub(super) fn connect(
 }
 
 /// Has the kernel begin, and where it can be had, finish.
+///
+/// A unix socket is connected at once or not at all. Left to wait for room in
+/// the listener's queue, the kernel would not heed that the socket is closed.
 fn begin(
     source: &Source,
     here: Option<&Here>,
@@ -63,6 +67,7 @@ fn begin(
     let (fd, at, len) = (source.as_raw_fd(), addr.as_ptr().cast(), addr.len());
     if let Some(here) = here
         && let Poller::Ring(ring) = here.poller()
+        && !addr.is_unix()
     {
         let entry = opcode::Connect::new(Fd(fd), at, len).build();
         // SAFETY: the address is borrowed until the call returns.
@@ -72,12 +77,16 @@ fn begin(
             _ => Ok(()),
         };
     }
-    source.prepare(call, here.is_some() || deadline.is_some())?;
+    let must_not_block = here.is_some() || deadline.is_some() || addr.is_unix();
+    source.prepare(call, must_not_block)?;
     // SAFETY: the address is valid for so many bytes.
     unsafe { sys::connect(fd, at, len) }
 }
 
-fn outcome(source: &Source) -> io::Result<()> {
+/// It goes on in the kernel, which says how it ended once the socket is
+/// writable.
+fn finish(source: &Source, call: Call, deadline: Option<Instant>) -> io::Result<()> {
+    source.wait_ready(call, deadline)?;
     match sys::socket_option(source.as_fd(), libc::SO_ERROR)? {
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(code)),

@@ -365,7 +365,7 @@ impl Ring {
     /// Ends whatever is in flight on a descriptor; false if the queue is full.
     /// Should the number mean another file by now, its operations find that
     /// nobody wanted them ended, and are submitted again.
-    fn cancel_all_on(&self, fd: RawFd) -> bool {
+    pub(super) fn cancel_all_on(&self, fd: RawFd) -> bool {
         let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all())
             .build()
             .user_data(NOBODY);

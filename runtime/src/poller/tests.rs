@@ -1,11 +1,18 @@
 //! What a poller does by itself, without coroutines; the files
 //! `tests/poller_*.rs` have the operations.
 
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::sync::mpsc;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::{Io, Poller, sys};
+use socket2::{Domain, Socket, Type};
+
+use super::{Io, Poller, Ring, Source, sys};
+use crate::scheduler::wait::{self, Here};
+use crate::{Runtime, spawn, yield_now};
 
 const BOTH: [Io; 2] = [Io::IoUring, Io::Epoll];
 
@@ -210,4 +217,66 @@ fn without_precise_timeouts_epoll_sleeps_in_milliseconds() {
             }
         });
     }
+}
+
+/// The ring of the worker that the calling coroutine is on.
+fn ring(here: &Here) -> &Ring {
+    match here.poller() {
+        Poller::Ring(ring) => ring,
+        Poller::Epoll(_) => panic!("this is a test of io_uring"),
+    }
+}
+
+/// As the main coroutine of a runtime with one worker on io_uring.
+fn on_a_ring(test: impl FnOnce() + Send) {
+    let builder = Runtime::builder().workers(1).io(Io::IoUring);
+    builder.build().unwrap().run(test);
+}
+
+/// A listener whose queue is full: connecting to it neither succeeds nor fails.
+fn full_listener() -> (Socket, Vec<std::net::TcpStream>) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&anywhere.into()).unwrap();
+    listener.listen(0).unwrap();
+    let to = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    let limit = Duration::from_millis(100);
+    while let Ok(one) = std::net::TcpStream::connect_timeout(&to, limit) {
+        queued.push(one);
+    }
+    (listener, queued)
+}
+
+#[test]
+fn connecting_outlives_a_cancel_that_was_meant_for_another() {
+    on_a_ring(|| {
+        let (listener, _queued) = full_listener();
+        let to = listener.local_addr().unwrap();
+        let source = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let source = Arc::new(Source::new(source.into()));
+        let fd = source.as_raw_fd();
+        let (closing, entered) = (Arc::clone(&source), Arc::new(AtomicBool::new(false)));
+        let other = Arc::clone(&entered);
+        let connecting = spawn(move || {
+            other.store(true, Ordering::Relaxed);
+            source.connect(&to, None)
+        });
+        while !entered.load(Ordering::Relaxed) {
+            yield_now();
+        }
+        let here = wait::here().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = (Source::new(ours.into()), Source::new(theirs.into()));
+        for _ in 0..20 {
+            assert!(ring(&here).cancel_all_on(fd));
+            // By the time that this is done the cancel was felt.
+            ours.send(b"x", 0, None).unwrap();
+            theirs.recv(&mut [0; 1], 0, None).unwrap();
+            yield_now();
+        }
+        closing.close();
+        let error = connecting.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+    });
 }
