@@ -46,6 +46,10 @@ const PENDING: i32 = i32::MIN;
 /// What `Ring::run` answers when the deadline passed first.
 pub(super) const TIMED_OUT: i32 = -libc::ETIME;
 
+/// What `Ring::run` answers when somebody else ended the operation, or when
+/// there was no room for it.
+pub(super) const NOT_DONE: i32 = -libc::ECANCELED;
+
 /// How often a cancel that found nothing is sent again.
 const CANCELS: usize = 16;
 
@@ -89,8 +93,10 @@ impl Drop for InFlight {
 impl Ring {
     /// Submits what `entry` describes and suspends the caller until it is over.
     /// Returns the kernel's result: a count, a negative error number, or
-    /// [`TIMED_OUT`]. Unwinds if the coroutine is to end and the operation did
-    /// not happen.
+    /// [`TIMED_OUT`]. [`NOT_DONE`] may also mean that it was never submitted and
+    /// that others have run meanwhile: the caller looks again whether the source
+    /// was closed. Unwinds if the coroutine is to end and the operation did not
+    /// happen.
     ///
     /// # Safety
     ///
@@ -116,10 +122,12 @@ impl Ring {
             cancel: Cell::new(0),
         };
         let address = (&raw const op).expose_provenance() as u64;
-        // SAFETY: the entry's memory lives until this function is left, and
-        // from here on it is not left before the completion was seen: `op` is
-        // in this frame, and `guard` turns unwinding into an abort.
-        unsafe { self.submit(here, entry.user_data(address)) };
+        // SAFETY: the entry's memory lives until this function is left, and if
+        // it was submitted it is not left before the completion was seen: `op`
+        // is in this frame, and `guard` turns unwinding into an abort.
+        if unsafe { !self.submit(here, entry.user_data(address)) } {
+            return NOT_DONE;
+        }
         let guard = InFlight;
         loop {
             let woken = here.park(why, deadline);
@@ -133,7 +141,7 @@ impl Ring {
                 std::mem::forget(guard);
                 // A worker thread of the kernel that was interrupted in the
                 // middle of a blocking call says so in its own way.
-                if result != -libc::ECANCELED && result != -libc::EINTR {
+                if result != NOT_DONE && result != -libc::EINTR {
                     return result;
                 }
                 if matches!(woken, Woken::Cancelled) {

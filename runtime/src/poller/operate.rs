@@ -122,8 +122,8 @@ impl Source {
                     }
                     loop {
                         // Not before: a close that did not find the source in
-                        // the ring's book yet, or came while this coroutine
-                        // let others run, sends no further notice.
+                        // the ring's book yet sends no further notice, nor does
+                        // one that came while there was no room in the queue.
                         if self.is_closed() {
                             return refusal(call);
                         }
@@ -301,7 +301,8 @@ impl Source {
                 self.wait_on_ring(ring, here, call, deadline)
             }
             // Nobody here wanted it to end: it was interrupted in the kernel's
-            // own thread, or meant another source on a reused descriptor.
+            // own thread, somebody meant another source on a reused descriptor,
+            // or there was no room for it (`op::NOT_DONE`).
             libc::EINTR | libc::ECANCELED if !self.is_closed() => Ok(()),
             _ if result == op::TIMED_OUT => Err(io::ErrorKind::TimedOut.into()),
             code => Err(io::Error::from_raw_os_error(code)),

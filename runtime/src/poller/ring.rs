@@ -59,6 +59,9 @@ pub(crate) struct Ring {
     /// Whether the kernel watches the eventfd.
     armed: Cell<bool>,
     sleep_flags: EnterFlags,
+    /// How often the kernel is to seem to take nothing from a full queue.
+    #[cfg(test)]
+    refusals: Cell<u32>,
     /// An io_uring of ours has one submitter, the thread that made it.
     thread: PhantomData<*const ()>,
 }
@@ -84,6 +87,8 @@ impl Ring {
             eager: Cell::new(0),
             armed: Cell::new(false),
             sleep_flags,
+            #[cfg(test)]
+            refusals: Cell::new(0),
             thread: PhantomData,
         };
         // The first visit shows whether io_uring_enter is allowed at all, and
@@ -145,22 +150,23 @@ impl Ring {
         self.eager.set(0);
     }
 
-    /// Queues an operation. Where the queue is full it goes to the kernel now;
-    /// where the kernel does not take it, other coroutines run first, and if
-    /// this one is to be unwound meanwhile, it is, with nothing submitted.
+    /// Queues an operation; true if it did. Where the queue is full it goes to
+    /// the kernel now; where the kernel does not take it, other coroutines run,
+    /// nothing is submitted, and the caller must look again at whatever it looked
+    /// at before: a close may have come meanwhile, which knew of no operation to
+    /// end. If this coroutine is to be unwound meanwhile, it is.
     ///
     /// # Safety
     ///
     /// The entry's memory and the record that it is marked with must stay
     /// valid until its completion was reported.
     #[inline]
-    pub(super) unsafe fn submit(&self, here: &Here, entry: squeue::Entry) {
+    pub(super) unsafe fn submit(&self, here: &Here, entry: squeue::Entry) -> bool {
         // SAFETY: the caller vouches for the entry.
-        if unsafe { !self.push(&entry) } {
-            // SAFETY: likewise.
-            unsafe { self.submit_to_full_queue(here, &entry) };
-        }
-        self.waiting.set(self.waiting.get() + 1);
+        let submitted = unsafe { self.push(&entry) || self.submit_to_full_queue(here, &entry) };
+        self.waiting
+            .set(self.waiting.get() + usize::from(submitted));
+        submitted
     }
 
     /// # Safety
@@ -177,22 +183,35 @@ impl Ring {
     ///
     /// As for [`Ring::submit`].
     #[cold]
-    unsafe fn submit_to_full_queue(&self, here: &Here, entry: &squeue::Entry) {
-        loop {
-            let taken = self.flush();
+    unsafe fn submit_to_full_queue(&self, here: &Here, entry: &squeue::Entry) -> bool {
+        while self.flush() {
             // SAFETY: the caller vouches for the entry.
             if unsafe { self.push(entry) } {
-                return;
-            }
-            if !taken {
-                here.yield_now();
+                return true;
             }
         }
+        here.yield_now();
+        false
+    }
+
+    /// Fills the queue with what does nothing, and has the kernel seem to take
+    /// none of it `times` times.
+    #[cfg(test)]
+    pub(super) fn jam(&self, times: u32) {
+        let entry = opcode::Nop::new().build().user_data(NOBODY);
+        // SAFETY: the entry points to no memory.
+        while unsafe { self.push(&entry) } {}
+        self.refusals.set(times);
     }
 
     /// Sends what is queued to the kernel from inside a coroutine; whether it
     /// took some. A kernel that cannot for want of room is given some.
     fn flush(&self) -> bool {
+        #[cfg(test)]
+        if self.refusals.get() > 0 {
+            self.refusals.set(self.refusals.get() - 1);
+            return false;
+        }
         let before = self.queued();
         if self.enter(before, false, None).is_err() {
             // SAFETY: one thread, and no other view of the queue is alive.

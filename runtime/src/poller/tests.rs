@@ -1,6 +1,7 @@
 //! What a poller does by itself, without coroutines; the files
 //! `tests/poller_*.rs` have the operations.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -231,6 +232,35 @@ fn ring(here: &Here) -> &Ring {
 fn on_a_ring(test: impl FnOnce() + Send) {
     let builder = Runtime::builder().workers(1).io(Io::IoUring);
     builder.build().unwrap().run(test);
+}
+
+#[test]
+fn a_close_while_there_is_no_room_in_the_queue_is_not_lost() {
+    on_a_ring(|| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let reader = Arc::new(Source::new(reader.into()));
+        let (closing, entered) = (Arc::clone(&reader), Arc::new(AtomicBool::new(false)));
+        let other = Arc::clone(&entered);
+        let reading = spawn(move || {
+            other.store(true, Ordering::Relaxed);
+            ring(&wait::here().unwrap()).jam(1);
+            reader.read(&mut [0; 1], None)
+        });
+        while !entered.load(Ordering::Relaxed) {
+            yield_now();
+        }
+        // The reader has looked, found no room, and lets others run. Now the
+        // notice comes and goes.
+        closing.close();
+        let here = wait::here().unwrap();
+        while ring(&here).has_work() {
+            let poll = ring(&here).poll(Some(Duration::ZERO), &mut |_| {});
+            assert_eq!(poll.unwrap(), 0);
+        }
+        // Should it wait all the same, this is what it gets.
+        writer.write_all(b"x").unwrap();
+        assert_eq!(reading.join().unwrap().unwrap(), 0);
+    });
 }
 
 /// A listener whose queue is full: connecting to it neither succeeds nor fails.
