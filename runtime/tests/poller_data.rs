@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::Counter;
 use common::io::{
     each_way, recv_exactly, send_all, soon, source, std_tcp_pair, tcp_pair, temporary_path,
     unix_pair,
 };
+use socket2::SockAddr;
 
 #[test]
 fn bytes_arrive() {
@@ -241,6 +243,72 @@ fn datagrams_know_their_senders() {
                 assert_eq!(buf[0], i);
             }
         })();
+    });
+}
+
+#[test]
+fn a_full_queue_of_unix_datagrams_is_waited_for() {
+    const MANY: u32 = 2000;
+    each_way(|way| {
+        let rt = way.home(1);
+        let path = temporary_path();
+        let to = SockAddr::unix(&path).unwrap();
+        let receiver = source(UnixDatagram::bind(&path).unwrap());
+        let (one, other) = (UnixDatagram::unbound(), UnixDatagram::unbound());
+        let (addressing, connected) = (one.unwrap(), other.unwrap());
+        connected.connect(&path).unwrap();
+        let (addressing, connected) = (source(addressing), source(connected));
+        let sending = rt.go(move || {
+            for number in 0..MANY {
+                let datagram = number.to_ne_bytes();
+                let sent = match number / 500 % 2 {
+                    0 => addressing.send_to(&datagram, &to, 0, None),
+                    _ => connected.send(&datagram, 0, None),
+                };
+                assert_eq!(sent.unwrap(), datagram.len());
+            }
+        });
+        rt.go(move || {
+            for number in 0..MANY {
+                let mut datagram = [0; 8];
+                assert_eq!(receiver.recv(&mut datagram, 0, None).unwrap(), 4);
+                assert_eq!(datagram[..4], number.to_ne_bytes());
+            }
+        })();
+        sending();
+        std::fs::remove_file(&path).unwrap();
+    });
+}
+
+#[test]
+fn a_queue_of_unix_datagrams_that_others_have_filled_is_waited_for() {
+    each_way(|way| {
+        let rt = way.home(1);
+        let path = temporary_path();
+        let to = SockAddr::unix(&path).unwrap();
+        let receiver = source(UnixDatagram::bind(&path).unwrap());
+        let other = UnixDatagram::unbound().unwrap();
+        other.set_nonblocking(true).unwrap();
+        while other.send_to(b"other", &path).is_ok() {}
+        let before = Counter::new();
+        let counted = before.clone();
+        let sending = rt.go(move || {
+            let sender = source(UnixDatagram::unbound().unwrap());
+            counted.up();
+            sender.send_to(b"ours", &to, 0, soon()).unwrap_err();
+            counted.up();
+            sender.send_to(b"ours", &to, 0, None).unwrap()
+        });
+        before.wait_for(2);
+        for _ in 0..200 {
+            std::thread::yield_now();
+        }
+        rt.go(move || {
+            let mut datagram = [0; 5];
+            while receiver.recv(&mut datagram, 0, None).unwrap() != 4 {}
+        })();
+        assert_eq!(sending(), 4);
+        std::fs::remove_file(&path).unwrap();
     });
 }
 

@@ -2,16 +2,19 @@
 
 mod common;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use common::Child;
-use common::io::{Way, each_scheduler, each_way, pipe, recv_exactly, source, tcp_pair, unix_pair};
+use common::io::{
+    Way, each_scheduler, each_way, pipe, recv_exactly, source, tcp_pair, temporary_path, unix_pair,
+};
 use filature::poller::Source;
+use socket2::SockAddr;
 
 /// Runs `wait` in several places, closes the source once they wait, and
 /// returns what each got.
@@ -100,6 +103,41 @@ fn close_wakes_whoever_waits() {
                 assert_eq!(result.unwrap_err().kind(), ErrorKind::NotConnected);
             }
         }
+    });
+}
+
+#[test]
+fn close_wakes_whoever_waits_for_room_in_a_queue_of_unix_datagrams() {
+    each_way(|way| {
+        let path = temporary_path();
+        let to = SockAddr::unix(&path).unwrap();
+        let _receiver = UnixDatagram::bind(&path).unwrap();
+        for _ in 0..3 {
+            let (addressing, to) = (UnixDatagram::unbound().unwrap(), to.clone());
+            let filled = move |s: &Source| loop {
+                if let Err(error) = s.send_to(b"x", &to, 0, None) {
+                    return error.kind();
+                }
+            };
+            for kind in closed_under(way, source(addressing), filled) {
+                assert_eq!(kind, ErrorKind::BrokenPipe);
+            }
+            type Send = fn(&Source) -> io::Result<usize>;
+            let sends: [Send; 2] = [|s| s.send(b"x", 0, None), |s| s.write(b"x", None)];
+            for send in sends {
+                let connected = UnixDatagram::unbound().unwrap();
+                connected.connect(&path).unwrap();
+                let filled = move |s: &Source| loop {
+                    if let Err(error) = send(s) {
+                        return error.kind();
+                    }
+                };
+                for kind in closed_under(way, source(connected), filled) {
+                    assert_eq!(kind, ErrorKind::BrokenPipe);
+                }
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
     });
 }
 

@@ -2,19 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use io_uring::opcode;
 use io_uring::types::Fd;
 use socket2::SockAddr;
 
+use super::nap::nap;
 use super::operate::{Call, refusal};
 use super::{Direction, Poller, op, source::Source, sys};
-use crate::scheduler::wait::{self, Here, Wait, Woken};
-
-/// How long to leave a unix listener whose queue is full alone: the kernel
-/// offers nothing to wait for; untuned.
-const NAP: Duration = Duration::from_millis(1);
+use crate::scheduler::wait::{self, Here, Wait};
 
 pub(super) fn connect(
     source: &Source,
@@ -40,7 +37,7 @@ pub(super) fn connect(
             Some(libc::EINPROGRESS) => break finish(source, call, deadline),
             Some(libc::EALREADY) if interrupted => break finish(source, call, deadline),
             Some(libc::EAGAIN) => {
-                if let Err(error) = nap(here.as_ref(), deadline) {
+                if let Err(error) = nap(here.as_ref(), call, deadline) {
                     break Err(error);
                 }
             }
@@ -55,8 +52,7 @@ pub(super) fn connect(
 
 /// Has the kernel begin, and where it can be had, finish.
 ///
-/// A unix socket is connected at once or not at all. Left to wait for room in
-/// the listener's queue, the kernel would not heed that the socket is closed.
+/// A unix socket is connected at once, or has to be tried again; see `nap.rs`.
 fn begin(
     source: &Source,
     here: Option<&Here>,
@@ -91,23 +87,4 @@ fn finish(source: &Source, call: Call, deadline: Option<Instant>) -> io::Result<
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(code)),
     }
-}
-
-#[cold]
-fn nap(here: Option<&Here>, deadline: Option<Instant>) -> io::Result<()> {
-    let now = Instant::now();
-    let until = now + NAP;
-    if deadline.is_some_and(|at| at <= now) {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    let until = deadline.map_or(until, |at| at.min(until));
-    match here {
-        None => std::thread::sleep(until - now),
-        Some(here) => {
-            if let Woken::Cancelled = here.park(Wait::Connect, Some(until)) {
-                here.unwind();
-            }
-        }
-    }
-    Ok(())
 }

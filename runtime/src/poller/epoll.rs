@@ -323,7 +323,7 @@ impl Epoll {
     /// Lets others run if IO has been ready for too long. Before the attempt,
     /// since yielding may unwind, and what was received must not be lost.
     #[inline]
-    fn pace(&self, here: &Here) {
+    pub(super) fn pace(&self, here: &Here) {
         let streak = self.streak.get() + 1;
         self.streak.set(streak);
         if streak >= BUDGET || here.is_cancelled() {

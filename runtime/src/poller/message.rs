@@ -66,7 +66,8 @@ impl Source {
         Ok((got, unsafe { SockAddr::new(storage, len) }))
     }
 
-    /// Sends a datagram to an address.
+    /// Sends a datagram to an address. Where that is a unix socket's with a full
+    /// queue, it looks once a millisecond whether there is room.
     ///
     /// # Errors
     ///
@@ -79,11 +80,15 @@ impl Source {
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
         let bufs = [IoSlice::new(buf)];
-        self.send_message(
-            &Message::outgoing(&bufs).with_receiver(addr),
-            flags,
-            deadline,
-        )
+        let message = Message::outgoing(&bufs).with_receiver(addr);
+        if addr.is_unix() {
+            let call = Call::send(flags, message.len())?;
+            return self.try_or_nap(call, deadline, |more| {
+                // SAFETY: it uses what the message points to, which it borrows.
+                unsafe { sys::sendmsg(self.as_raw_fd(), message.as_ptr(), call.flags | more) }
+            });
+        }
+        self.send_message(&message, flags, deadline)
     }
 
     fn recv_message(

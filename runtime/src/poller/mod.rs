@@ -30,6 +30,7 @@
 // | `config.rs` | `Io`, which poller to use |
 // | `operate.rs` | the three ways in which an operation is carried out |
 // | `connect.rs` | the one operation that does not fit |
+// | `nap.rs` | waiting for what the kernel tells nobody of |
 // | `op.rs` | one io_uring operation from submission to completion, and why borrowed buffers are sound |
 // | `ring.rs` | the io_uring itself: submit, wait, reap |
 // | `setup.rs` | making one, with what the kernel has |
@@ -52,6 +53,7 @@ mod connect;
 mod epoll;
 mod message;
 mod mode;
+mod nap;
 mod op;
 mod operate;
 mod readiness;

@@ -5,15 +5,18 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::sys;
+use super::{Direction, sys};
 
 const UNKNOWN: u8 = 0;
 /// A TCP connection or listener.
 const TCP: u8 = 1;
-/// Any other socket.
+/// Another socket of the internet, or a stream between processes.
 const SOCKET: u8 = 2;
+/// A socket of unix, or of a family unknown here, that is no stream: it sends
+/// packets into the queue of another socket, and waits for room there.
+const PACKETS: u8 = 3;
 /// No socket at all.
-const OTHER: u8 = 3;
+const OTHER: u8 = 4;
 
 /// Asks the kernel when first needed, and puts back what it changed.
 ///
@@ -57,24 +60,37 @@ impl Mode {
 
     #[cold]
     fn find_kind(&self) -> u8 {
-        let kind = match sys::socket_option(self.fd(), libc::SO_TYPE) {
-            Ok(libc::SOCK_STREAM) if self.speaks_tcp() => TCP,
-            Ok(_) => SOCKET,
+        let option = |option| sys::socket_option(self.fd(), option);
+        let kind = match option(libc::SO_DOMAIN) {
+            Ok(libc::AF_INET | libc::AF_INET6) => match option(libc::SO_PROTOCOL) {
+                Ok(libc::IPPROTO_TCP) => TCP,
+                _ => SOCKET,
+            },
+            Ok(libc::AF_UNIX) if matches!(option(libc::SO_TYPE), Ok(libc::SOCK_STREAM)) => SOCKET,
+            Ok(_) => PACKETS,
             Err(_) => OTHER,
         };
         self.kind.store(kind, Ordering::Relaxed);
         kind
     }
 
-    fn speaks_tcp(&self) -> bool {
-        let option = |option| sys::socket_option(self.fd(), option);
-        matches!(option(libc::SO_DOMAIN), Ok(libc::AF_INET | libc::AF_INET6))
-            && matches!(option(libc::SO_PROTOCOL), Ok(libc::IPPROTO_TCP))
+    /// Whether `shutdown` ends what blocks in that direction inside the kernel.
+    /// It does not reach the queue of another socket.
+    #[inline]
+    pub(super) fn heeds_shutdown(&self, direction: Direction) -> bool {
+        match self.kind() {
+            TCP | SOCKET => true,
+            PACKETS => direction == Direction::In,
+            _ => false,
+        }
     }
 
+    /// Whether a send is not to be left to an io_uring. Where that finds the queue
+    /// of the other socket full, the packet that it sends in the end may be empty
+    /// (seen on Linux 6.18).
     #[inline]
-    pub(super) fn is_socket(&self) -> bool {
-        self.kind() != OTHER
+    pub(super) fn sends_packets(&self) -> bool {
+        self.kind() == PACKETS
     }
 
     pub(super) fn is_tcp(&self) -> bool {

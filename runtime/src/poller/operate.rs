@@ -116,9 +116,14 @@ impl Source {
         }
         let result = match wait::here() {
             Some(here) => match here.poller() {
+                Poller::Ring(ring)
+                    if call.direction == Direction::Out && self.mode().sends_packets() =>
+                {
+                    self.try_beside_ring(ring, &here, call, deadline, attempt)
+                }
                 Poller::Ring(ring) => {
                     if call.by_mode {
-                        self.introduce(ring);
+                        self.introduce(ring, call);
                     }
                     loop {
                         // Not before: a close that did not find the source in
@@ -165,7 +170,7 @@ impl Source {
         deadline: Option<Instant>,
         attempt: impl FnMut(i32) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        self.prepare(call, deadline.is_some() || !self.mode().is_socket())?;
+        self.prepare(call, !thread::may_block(self, call, deadline))?;
         thread::operate(self, call, deadline, attempt)
     }
 
@@ -201,16 +206,11 @@ impl Source {
         mut attempt: impl FnMut(i32) -> io::Result<usize>,
     ) -> io::Result<usize> {
         self.prepare(call, true)?;
-        self.introduce(ring);
-        if here.is_cancelled() {
-            here.unwind();
-        }
-        if ring.has_been_eager() {
-            here.yield_now();
-        }
+        self.introduce(ring, call);
+        ring.pace(here);
         loop {
             match attempt(libc::MSG_DONTWAIT) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !call.nowait => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => return result,
             }
@@ -227,7 +227,7 @@ impl Source {
         let result = match wait::here() {
             Some(here) => match here.poller() {
                 Poller::Ring(ring) => {
-                    self.introduce(ring);
+                    self.introduce(ring, call);
                     self.wait_on_ring(ring, &here, call, deadline)
                 }
                 Poller::Epoll(epoll) => epoll.wait_ready(&here, self, call, deadline),
@@ -251,10 +251,11 @@ impl Source {
         Ok(())
     }
 
-    /// Closing a socket ends what the kernel does with it by itself; of
+    /// Closing a socket ends most of what the kernel does with it by itself; of
     /// everything else the ring must hear.
-    fn introduce(&self, ring: &Ring) {
-        if !self.mode().is_socket() {
+    #[inline]
+    fn introduce(&self, ring: &Ring, call: Call) {
+        if !self.mode().heeds_shutdown(call.direction) {
             ring.get_to_know(self.book());
         }
     }
@@ -317,6 +318,15 @@ impl Source {
         } else {
             Err(error)
         }
+    }
+}
+
+/// Comes before an operation that may not have to wait at all: lets others run
+/// once in a while, and ends a coroutine that is to end.
+pub(super) fn pace(here: &Here) {
+    match here.poller() {
+        Poller::Ring(ring) => ring.pace(here),
+        Poller::Epoll(epoll) => epoll.pace(here),
     }
 }
 

@@ -137,12 +137,17 @@ impl Ring {
         unsafe { self.uring.submission_shared() }.len() as u32
     }
 
-    /// Counts an operation that is tried before it waits; true once in a while
-    /// if none of them ever had to, so that the others get their turns.
-    pub(super) fn has_been_eager(&self) -> bool {
+    /// Comes before an operation that is tried before it waits: once in a while,
+    /// if none of them ever had to, the others get their turns.
+    pub(super) fn pace(&self, here: &Here) {
+        if here.is_cancelled() {
+            here.unwind();
+        }
         let eager = self.eager.get() + 1;
         self.eager.set(eager % BUDGET);
-        eager == BUDGET
+        if eager == BUDGET {
+            here.yield_now();
+        }
     }
 
     /// An operation that was tried has to wait.

@@ -8,11 +8,14 @@ use super::operate::Call;
 use super::source::Source;
 use super::sys;
 
+/// Whether the system call can be left to block: a close reaches it there.
+/// Everything else waits in `poll(2)`.
+pub(super) fn may_block(source: &Source, call: Call, deadline: Option<Instant>) -> bool {
+    deadline.is_none() && source.mode().heeds_shutdown(call.direction)
+}
+
 /// Carries out an operation. `attempt` is given flags to add: `MSG_DONTWAIT`
 /// where it must not block.
-///
-/// A socket can be left to block in the system call: `shutdown` wakes it.
-/// Everything else waits in `poll(2)`, where a close can reach it.
 #[inline]
 pub(super) fn operate(
     source: &Source,
@@ -20,7 +23,7 @@ pub(super) fn operate(
     deadline: Option<Instant>,
     mut attempt: impl FnMut(i32) -> io::Result<usize>,
 ) -> io::Result<usize> {
-    let flags = if deadline.is_none() && source.mode().is_socket() {
+    let flags = if may_block(source, call, deadline) {
         0
     } else {
         libc::MSG_DONTWAIT
@@ -42,7 +45,7 @@ pub(super) fn operate(
 /// Blocks until the source is ready, the deadline passes, or it is closed.
 pub(super) fn wait_ready(source: &Source, call: Call, deadline: Option<Instant>) -> io::Result<()> {
     let watched = sys::pollfd(source.as_fd(), call.direction);
-    let ready = if source.mode().is_socket() {
+    let ready = if source.mode().heeds_shutdown(call.direction) {
         sys::wait(&mut [watched], deadline)?
     } else {
         let alarm = libc::pollfd {
