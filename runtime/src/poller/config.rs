@@ -14,7 +14,8 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Io {
-    /// io_uring where the kernel allows it, else epoll.
+    /// io_uring where the kernel allows it and is Linux 5.19 or newer, else
+    /// epoll.
     #[default]
     Auto,
     /// io_uring; building the runtime fails where it cannot be had.

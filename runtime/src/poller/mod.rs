@@ -124,7 +124,7 @@ impl Poller {
                     format!(
                         "io_uring was asked for and cannot be had ({error}): allow it \
                          (sysctl kernel.io_uring_disabled, the container's seccomp profile, \
-                         RLIMIT_MEMLOCK, Linux 5.11 or newer) or set FILATURE_IO=auto or epoll"
+                         RLIMIT_MEMLOCK, Linux 5.19 or newer) or set FILATURE_IO=auto or epoll"
                     ),
                 )
             }),

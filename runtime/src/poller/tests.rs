@@ -207,6 +207,19 @@ fn where_io_uring_is_forbidden_auto_takes_epoll() {
 }
 
 #[test]
+fn where_the_kernel_is_too_old_auto_takes_epoll() {
+    // So do kernels answer that do not know a flag of the setup.
+    without(libc::SYS_io_uring_setup, libc::EINVAL, || {
+        assert_eq!(Poller::new(Io::Auto, 8).unwrap().io(), Io::Epoll);
+        let error = Poller::new(Io::IoUring, 8).err().unwrap();
+        assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(text.contains("older than Linux 5.19"), "{text}");
+        assert!(text.contains("FILATURE_IO"), "{text}");
+    });
+}
+
+#[test]
 fn without_precise_timeouts_epoll_sleeps_in_milliseconds() {
     for error in [libc::ENOSYS, libc::EPERM] {
         without(libc::SYS_epoll_pwait2, error, || {
