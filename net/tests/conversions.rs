@@ -70,6 +70,41 @@ fn std_gets_sockets_in_blocking_mode() {
 }
 
 #[test]
+fn a_clone_that_becomes_stds_does_not_have_the_others_block_their_worker() {
+    everywhere(|| {
+        let (one, addr) = listener();
+        let other = one.try_clone().unwrap();
+        for listener in [&one, &other] {
+            let _client = TcpStream::connect(addr).unwrap();
+            listener.accept().unwrap();
+        }
+        let std = std::net::TcpListener::from(other);
+        let accepting = filature::spawn_local(move || one.accept().unwrap());
+        filature::yield_now();
+        // On the worker that accepts, and so it goes on only if that does not block.
+        let connecting = filature::spawn_local(move || TcpStream::connect(addr).unwrap());
+        connecting.join().unwrap();
+        accepting.join().unwrap();
+        drop(std);
+    });
+}
+
+#[test]
+fn the_last_clone_gives_std_blocking_mode() {
+    everywhere(|| {
+        let (one, addr) = listener();
+        let other = one.try_clone().unwrap();
+        let _client = TcpStream::connect(addr).unwrap();
+        one.accept().unwrap();
+        let one = std::net::TcpListener::from(one);
+        assert!(is_nonblocking(&one));
+        let other = std::net::TcpListener::from(other);
+        assert!(!is_nonblocking(&one));
+        assert!(!is_nonblocking(&other));
+    });
+}
+
+#[test]
 fn a_std_listener_becomes_ours() {
     everywhere(|| {
         let std = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

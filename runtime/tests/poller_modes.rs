@@ -76,6 +76,29 @@ fn o_nonblock_makes_no_difference() {
 }
 
 #[test]
+fn the_last_of_several_clones_puts_the_blocking_mode_back() {
+    for given_back in [false, true] {
+        let (reader, _writer) = io::pipe().unwrap();
+        let copy = reader.try_clone().unwrap();
+        let one = source(reader);
+        let (other, third) = (one.try_clone().unwrap(), one.try_clone().unwrap());
+        // On a thread, which needs the mode.
+        let error = other.read(&mut [0; 1], soon()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(is_nonblocking(&copy));
+        drop(third);
+        assert!(is_nonblocking(&copy));
+        assert!(is_nonblocking(&one.into_fd()));
+        if given_back {
+            assert!(!is_nonblocking(&other.into_fd()));
+        } else {
+            drop(other);
+        }
+        assert!(!is_nonblocking(&copy));
+    }
+}
+
+#[test]
 fn dontwait_and_peek_are_heeded() {
     each_way(|way| {
         let rt = way.home(1);

@@ -1,15 +1,15 @@
 //! Descriptors and std's types, both ways.
 //!
 //! Coming in, a descriptor may be in blocking or non-blocking mode. Going out, it is in blocking
-//! mode, which is what std and everybody who takes a descriptor from it expect. Nothing is in
-//! flight when a socket is taken apart, since every call borrows it until the kernel is done.
+//! mode, which is what std and everybody who takes a descriptor from it expect, but for a listener
+//! whose clones live and rely on the other mode. Nothing is in flight when a socket is taken apart, since every call borrows it until the kernel is done.
 
 use std::net;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use filature::poller::Source;
 
-use super::{TcpListener, TcpStream, into_blocking};
+use super::{TcpListener, TcpStream};
 
 macro_rules! descriptors {
     ($socket:ident) => {
@@ -42,9 +42,9 @@ macro_rules! descriptors {
         }
 
         impl From<$socket> for OwnedFd {
-            /// The descriptor, in blocking mode.
+            /// The descriptor, in blocking mode, except for a listener whose clones live.
             fn from(socket: $socket) -> Self {
-                into_blocking(socket.into_source().into_fd())
+                socket.into_fd()
             }
         }
 
@@ -66,7 +66,8 @@ impl From<net::TcpListener> for TcpListener {
 }
 
 impl From<TcpListener> for net::TcpListener {
-    /// The listener, in blocking mode.
+    /// The listener, in blocking mode; while [clones](TcpListener::try_clone) of it live, in
+    /// whichever mode these need.
     fn from(listener: TcpListener) -> Self {
         OwnedFd::from(listener).into()
     }

@@ -2,14 +2,14 @@ use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use filature::poller::Source;
 use socket2::SockRef;
 
-use super::{TcpStream, socket_for};
+use super::{TcpStream, into_blocking, socket_for};
 use crate::addr;
 
 /// How many connections may wait to be accepted. The kernel cuts it down to
@@ -47,7 +47,8 @@ const BACKLOG: i32 = 4096;
 /// ```
 pub struct TcpListener {
     source: Source,
-    /// For [`Incoming`] to tell the end from an error; one for all clones, like the end.
+    /// For [`Incoming`] to tell the end from an error; one for all clones, like the end. Goes after
+    /// the source, as `into_fd` relies on.
     closed: Arc<AtomicBool>,
 }
 
@@ -144,12 +145,16 @@ impl TcpListener {
     /// Each connection goes to whichever handle accepts it, and [`close`](Self::close) ends all of
     /// them. To share without a second descriptor, borrow the listener or put it into an `Arc`.
     ///
+    /// Blocking mode is the socket's, not the handle's: what is converted into a descriptor or
+    /// std's listener while clones live may be in non-blocking mode, and only the last is
+    /// converted back to blocking mode.
+    ///
     /// # Errors
     ///
     /// `EMFILE` or `ENFILE` where descriptors have run out.
     pub fn try_clone(&self) -> io::Result<TcpListener> {
         Ok(TcpListener {
-            source: Source::from(self.as_fd().try_clone_to_owned()?),
+            source: self.source.try_clone()?,
             closed: Arc::clone(&self.closed),
         })
     }
@@ -201,8 +206,15 @@ impl TcpListener {
         }
     }
 
-    pub(super) fn into_source(self) -> Source {
-        self.source
+    /// The descriptor, in blocking mode unless clones rely on the other: to
+    /// accept without blocking takes the mode of the open file, which is theirs too.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        let fd = self.source.into_fd();
+        match Arc::into_inner(self.closed) {
+            // This was the last handle, the sources of the others are gone.
+            Some(_) => into_blocking(fd),
+            None => fd,
+        }
     }
 
     /// One step of the iterators.

@@ -1,15 +1,15 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filature::poller::Source;
 use socket2::SockRef;
 
-use super::socket_for;
 use super::timeout::{Timeouts, deadline_after, nonzero};
+use super::{into_blocking, socket_for};
 use crate::addr;
 
 /// A TCP connection, as [`std::net::TcpStream`].
@@ -162,7 +162,7 @@ impl TcpStream {
     /// `EMFILE` or `ENFILE` where descriptors have run out.
     pub fn try_clone(&self) -> io::Result<TcpStream> {
         Ok(TcpStream {
-            source: Source::from(self.as_fd().try_clone_to_owned()?),
+            source: self.source.try_clone()?,
             timeouts: Arc::clone(&self.timeouts),
         })
     }
@@ -286,8 +286,10 @@ impl TcpStream {
         }
     }
 
-    pub(super) fn into_source(self) -> Source {
-        self.source
+    /// The descriptor, in blocking mode. Clones do not mind: none but `connect` relies on the mode,
+    /// and that is over before there are any.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        into_blocking(self.source.into_fd())
     }
 }
 

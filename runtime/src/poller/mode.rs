@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Direction, sys};
 
@@ -18,20 +18,44 @@ const PACKETS: u8 = 3;
 /// No socket at all.
 const OTHER: u8 = 4;
 
-/// Asks the kernel when first needed, and puts back what it changed.
+/// What is known of the open file behind a descriptor, and was done to it. Asks
+/// the kernel when first needed, and puts back what it changed.
+///
+/// The mode belongs to the open file, so the clones of a source share one of
+/// these: what one of them puts back the others rely on, and so only the last
+/// puts it back.
 ///
 /// Dropping it leaves a socket's mode as it is: listeners are shared with
 /// other processes, which may be in the middle of an accept that must not
 /// block. What is no socket, such as a terminal, is shared with programs that
 /// expect to find it blocking.
 pub(super) struct Mode {
+    /// Of this sharer alone.
     fd: RawFd,
+    /// Whether it restores a socket's mode, too.
+    restores: bool,
+    file: Arc<File>,
+}
+
+struct File {
     kind: AtomicU8,
-    /// Set once the descriptor is known to be in `O_NONBLOCK` mode.
+    /// Set once the file is known to be in `O_NONBLOCK` mode.
     nonblocking: AtomicBool,
-    /// Whether it was put there by us. The lock makes one caller of several do
-    /// it, or the second would take the first's change for the user's wish.
-    changed: Mutex<bool>,
+    /// The lock makes one caller of several change the mode, or the second would
+    /// take the first's change for the user's wish; and one sharer the last.
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Whether the file was put into `O_NONBLOCK` mode by us.
+    changed: bool,
+    sharers: usize,
+}
+
+impl File {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Mode {
@@ -39,9 +63,25 @@ impl Mode {
     pub(super) fn new(fd: RawFd) -> Self {
         Self {
             fd,
-            kind: AtomicU8::new(UNKNOWN),
-            nonblocking: AtomicBool::new(false),
-            changed: Mutex::new(false),
+            restores: false,
+            file: Arc::new(File {
+                kind: AtomicU8::new(UNKNOWN),
+                nonblocking: AtomicBool::new(false),
+                state: Mutex::new(State {
+                    changed: false,
+                    sharers: 1,
+                }),
+            }),
+        }
+    }
+
+    /// For a copy of the descriptor, which must stay open likewise.
+    pub(super) fn share(&self, fd: RawFd) -> Self {
+        self.file.state().sharers += 1;
+        Self {
+            fd,
+            restores: false,
+            file: Arc::clone(&self.file),
         }
     }
 
@@ -52,7 +92,7 @@ impl Mode {
 
     #[inline]
     fn kind(&self) -> u8 {
-        match self.kind.load(Ordering::Relaxed) {
+        match self.file.kind.load(Ordering::Relaxed) {
             UNKNOWN => self.find_kind(),
             kind => kind,
         }
@@ -70,7 +110,7 @@ impl Mode {
             Ok(_) => PACKETS,
             Err(_) => OTHER,
         };
-        self.kind.store(kind, Ordering::Relaxed);
+        self.file.kind.store(kind, Ordering::Relaxed);
         kind
     }
 
@@ -102,7 +142,7 @@ impl Mode {
     pub(super) fn make_nonblocking(&self) -> io::Result<()> {
         // Ordering: Relaxed, for the flag guards nothing but a system call
         // whose effect is in the kernel.
-        if self.nonblocking.load(Ordering::Relaxed) {
+        if self.file.nonblocking.load(Ordering::Relaxed) {
             return Ok(());
         }
         self.change()
@@ -110,32 +150,28 @@ impl Mode {
 
     #[cold]
     fn change(&self) -> io::Result<()> {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.nonblocking.load(Ordering::Relaxed) {
-            *changed = !sys::set_nonblocking(self.fd(), true)?;
-            self.nonblocking.store(true, Ordering::Relaxed);
+        let mut state = self.file.state();
+        if !self.file.nonblocking.load(Ordering::Relaxed) {
+            state.changed = !sys::set_nonblocking(self.fd(), true)?;
+            self.file.nonblocking.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Puts the descriptor back into the mode in which it came.
-    pub(super) fn restore(&mut self) {
-        let changed = self
-            .changed
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(changed) {
-            // It worked in the other direction, and there is nobody to tell.
-            let _ = sys::set_nonblocking(self.fd(), false);
-            *self.nonblocking.get_mut() = false;
-        }
+    /// Puts the file back into the mode in which it came, unless clones live.
+    pub(super) fn restore(mut self) {
+        self.restores = true;
     }
 }
 
 impl Drop for Mode {
     fn drop(&mut self) {
-        if *self.kind.get_mut() == OTHER {
-            self.restore();
+        let restores = self.restores || self.file.kind.load(Ordering::Relaxed) == OTHER;
+        let mut state = self.file.state();
+        state.sharers -= 1;
+        if restores && state.sharers == 0 && state.changed {
+            // It worked in the other direction, and there is nobody to tell.
+            let _ = sys::set_nonblocking(self.fd(), false);
         }
     }
 }

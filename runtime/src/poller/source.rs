@@ -61,8 +61,11 @@ use crate::scheduler::wait::Wait;
 /// Where there is no other way not to block the worker, `accept`, `connect`,
 /// `read` and `write` put the descriptor into `O_NONBLOCK` mode.
 /// [`into_fd`](Self::into_fd) undoes that, and so does dropping a source that
-/// is no socket. The mode belongs to the open file, so it is seen through
-/// copies of the descriptor, too.
+/// is no socket; of several [clones](Self::try_clone) the last does it, so what
+/// `into_fd` gives while others live is left in `O_NONBLOCK` mode. The mode
+/// belongs to the open file, so it is seen through copies of the descriptor, too:
+/// whoever clears it behind the back of a source may have its next `accept` block
+/// the worker.
 pub struct Source {
     // Dropped in the order of declaration: what goes by the descriptor's
     // number goes before the descriptor.
@@ -77,9 +80,14 @@ pub struct Source {
 impl Source {
     /// Takes over a descriptor. Makes no system call.
     pub fn new(fd: OwnedFd) -> Self {
+        let mode = Mode::new(fd.as_raw_fd());
+        Self::with_mode(fd, mode)
+    }
+
+    fn with_mode(fd: OwnedFd, mode: Mode) -> Self {
         Self {
             book: Book::new(fd.as_raw_fd()),
-            mode: Mode::new(fd.as_raw_fd()),
+            mode,
             closed: AtomicBool::new(false),
             alarm: OnceLock::new(),
             fd,
@@ -249,11 +257,26 @@ impl Source {
         }
     }
 
-    /// Gives the descriptor back, in the blocking mode in which it came.
+    /// Another source on the same open file, with a descriptor of its own.
+    ///
+    /// Each is closed by itself, though a socket's `shutdown` is felt by both.
+    /// They share what is known of the [blocking mode](Self#blocking-mode), and
+    /// so neither puts the file back into blocking mode under the other. A source
+    /// on a copy of the descriptor that was made otherwise does not.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` or `ENFILE` where descriptors have run out.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let fd = self.fd.try_clone()?;
+        let mode = self.mode.share(fd.as_raw_fd());
+        Ok(Self::with_mode(fd, mode))
+    }
+
+    /// Gives the descriptor back, in the blocking mode in which it came; see
+    /// [above](Self#blocking-mode) for one that has clones.
     pub fn into_fd(self) -> OwnedFd {
-        let Self {
-            book, mut mode, fd, ..
-        } = self;
+        let Self { book, mode, fd, .. } = self;
         drop(book);
         mode.restore();
         fd
