@@ -20,7 +20,9 @@ pub(super) struct Readiness {
     /// epoll does not take it, as it is always ready: a regular file.
     always: bool,
     /// A TCP stream: a short read or write empties or fills the kernel's
-    /// buffer, and the next edge is sure to come.
+    /// buffer, and the next edge is sure to come. Not so with kTLS or a sockmap,
+    /// which can be switched on at any time, and are nowhere announced: the
+    /// documentation of `Source` warns of them.
     stream: bool,
 }
 

@@ -56,6 +56,15 @@ use crate::scheduler::wait::Wait;
 /// than it has put into the buffer; and `MSG_ZEROCOPY`, by which the kernel reads
 /// the buffer after the call.
 ///
+/// # kTLS and sockmap
+///
+/// Under epoll a TCP stream that moves less than was asked for counts as drained,
+/// or full, until the kernel announces more. That is not so where something in
+/// the kernel sits between the stream and its user: kTLS (`TCP_ULP`), or a sockmap
+/// of BPF. Such a stream can hang there. Use io_uring for it, or ask by
+/// `MSG_DONTWAIT`, which does not go by what is remembered, before each call
+/// that waits.
+///
 /// # Blocking mode
 ///
 /// Where there is no other way not to block the worker, `accept`, `connect`,
