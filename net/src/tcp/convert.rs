@@ -90,7 +90,7 @@ impl From<TcpStream> for net::TcpStream {
     /// The connection, in blocking mode and with its timeouts.
     fn from(stream: TcpStream) -> Self {
         let timeouts = stream.timeouts();
-        let (read, write) = (timeouts.read.get(), timeouts.write.get());
+        let (read, write) = (timeouts.read().get(), timeouts.write().get());
         let stream = net::TcpStream::from(OwnedFd::from(stream));
         // Cannot fail: neither is zero, and std cuts off what is too long for the system.
         let _ = stream.set_read_timeout(read);

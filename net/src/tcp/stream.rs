@@ -2,7 +2,6 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filature::poller::Source;
@@ -65,7 +64,7 @@ use crate::addr;
 /// ```
 pub struct TcpStream {
     source: Source,
-    timeouts: Arc<Timeouts>,
+    timeouts: Timeouts,
 }
 
 impl TcpStream {
@@ -163,7 +162,7 @@ impl TcpStream {
     pub fn try_clone(&self) -> io::Result<TcpStream> {
         Ok(TcpStream {
             source: self.source.try_clone()?,
-            timeouts: Arc::clone(&self.timeouts),
+            timeouts: self.timeouts.share(),
         })
     }
 
@@ -176,7 +175,7 @@ impl TcpStream {
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a duration of zero.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.timeouts.read.set(timeout)
+        self.timeouts.set_read(timeout)
     }
 
     /// The limit set by [`set_read_timeout`](Self::set_read_timeout).
@@ -185,7 +184,7 @@ impl TcpStream {
     ///
     /// None; it returns a `Result` because std's does.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.timeouts.read.get())
+        Ok(self.timeouts.read().get())
     }
 
     /// Limits how long one write may wait; `None`, as at first, lets it wait for ever.
@@ -198,7 +197,7 @@ impl TcpStream {
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a duration of zero.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.timeouts.write.set(timeout)
+        self.timeouts.set_write(timeout)
     }
 
     /// The limit set by [`set_write_timeout`](Self::set_write_timeout).
@@ -207,7 +206,7 @@ impl TcpStream {
     ///
     /// None; it returns a `Result` because std's does.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.timeouts.write.get())
+        Ok(self.timeouts.write().get())
     }
 
     /// Reads without taking: the next read or peek sees the same bytes again.
@@ -219,7 +218,7 @@ impl TcpStream {
     /// Those of a read.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.source
-            .recv(buf, libc::MSG_PEEK, self.timeouts.read.deadline())
+            .recv(buf, libc::MSG_PEEK, self.timeouts.read().deadline())
     }
 
     /// Sends small writes at once instead of gathering them (`TCP_NODELAY`).
@@ -282,7 +281,7 @@ impl TcpStream {
     pub(super) fn from_source(source: Source) -> TcpStream {
         TcpStream {
             source,
-            timeouts: Arc::default(),
+            timeouts: Timeouts::default(),
         }
     }
 
@@ -296,26 +295,26 @@ impl TcpStream {
 impl Read for &TcpStream {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.recv(buf, 0, self.timeouts.read.deadline())
+        self.source.recv(buf, 0, self.timeouts.read().deadline())
     }
 
     #[inline]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.source
-            .recv_vectored(bufs, 0, self.timeouts.read.deadline())
+            .recv_vectored(bufs, 0, self.timeouts.read().deadline())
     }
 }
 
 impl Write for &TcpStream {
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.source.send(buf, 0, self.timeouts.write.deadline())
+        self.source.send(buf, 0, self.timeouts.write().deadline())
     }
 
     #[inline]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.source
-            .send_vectored(bufs, 0, self.timeouts.write.deadline())
+            .send_vectored(bufs, 0, self.timeouts.write().deadline())
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Direction, sys};
 
@@ -32,13 +32,15 @@ const OTHER: u8 = 4;
 pub(super) struct Mode {
     /// Of this sharer alone.
     fd: RawFd,
+    /// Beside the rest of the source, as every send looks at it.
+    kind: AtomicU8,
     /// Whether it restores a socket's mode, too.
     restores: bool,
-    file: Arc<File>,
+    /// Most connections need none.
+    file: OnceLock<Arc<File>>,
 }
 
 struct File {
-    kind: AtomicU8,
     /// Set once the file is known to be in `O_NONBLOCK` mode.
     nonblocking: AtomicBool,
     /// The lock makes one caller of several change the mode, or the second would
@@ -53,6 +55,16 @@ struct State {
 }
 
 impl File {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            nonblocking: AtomicBool::new(false),
+            state: Mutex::new(State {
+                changed: false,
+                sharers: 1,
+            }),
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,26 +75,25 @@ impl Mode {
     pub(super) fn new(fd: RawFd) -> Self {
         Self {
             fd,
+            kind: AtomicU8::new(UNKNOWN),
             restores: false,
-            file: Arc::new(File {
-                kind: AtomicU8::new(UNKNOWN),
-                nonblocking: AtomicBool::new(false),
-                state: Mutex::new(State {
-                    changed: false,
-                    sharers: 1,
-                }),
-            }),
+            file: OnceLock::new(),
         }
     }
 
     /// For a copy of the descriptor, which must stay open likewise.
     pub(super) fn share(&self, fd: RawFd) -> Self {
-        self.file.state().sharers += 1;
+        self.file().state().sharers += 1;
         Self {
             fd,
+            kind: AtomicU8::new(self.kind.load(Ordering::Relaxed)),
             restores: false,
-            file: Arc::clone(&self.file),
+            file: OnceLock::from(Arc::clone(self.file())),
         }
+    }
+
+    fn file(&self) -> &Arc<File> {
+        self.file.get_or_init(File::new)
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -92,7 +103,7 @@ impl Mode {
 
     #[inline]
     fn kind(&self) -> u8 {
-        match self.file.kind.load(Ordering::Relaxed) {
+        match self.kind.load(Ordering::Relaxed) {
             UNKNOWN => self.find_kind(),
             kind => kind,
         }
@@ -110,7 +121,7 @@ impl Mode {
             Ok(_) => PACKETS,
             Err(_) => OTHER,
         };
-        self.file.kind.store(kind, Ordering::Relaxed);
+        self.kind.store(kind, Ordering::Relaxed);
         kind
     }
 
@@ -142,18 +153,19 @@ impl Mode {
     pub(super) fn make_nonblocking(&self) -> io::Result<()> {
         // Ordering: Relaxed, for the flag guards nothing but a system call
         // whose effect is in the kernel.
-        if self.file.nonblocking.load(Ordering::Relaxed) {
-            return Ok(());
+        match self.file.get() {
+            Some(file) if file.nonblocking.load(Ordering::Relaxed) => Ok(()),
+            _ => self.change(),
         }
-        self.change()
     }
 
     #[cold]
     fn change(&self) -> io::Result<()> {
-        let mut state = self.file.state();
-        if !self.file.nonblocking.load(Ordering::Relaxed) {
+        let file = self.file();
+        let mut state = file.state();
+        if !file.nonblocking.load(Ordering::Relaxed) {
             state.changed = !sys::set_nonblocking(self.fd(), true)?;
-            self.file.nonblocking.store(true, Ordering::Relaxed);
+            file.nonblocking.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -166,8 +178,12 @@ impl Mode {
 
 impl Drop for Mode {
     fn drop(&mut self) {
-        let restores = self.restores || self.file.kind.load(Ordering::Relaxed) == OTHER;
-        let mut state = self.file.state();
+        let restores = self.restores || self.kind.load(Ordering::Relaxed) == OTHER;
+        let Some(file) = self.file.get() else {
+            // Nothing was changed, and nothing shared.
+            return;
+        };
+        let mut state = file.state();
         state.sharers -= 1;
         if restores && state.sharers == 0 && state.changed {
             // It worked in the other direction, and there is nobody to tell.
