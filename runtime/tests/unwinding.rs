@@ -7,7 +7,7 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Counter, FOR_EVER, Gate, everywhere, wait_somehow};
+use common::{Counter, FOR_EVER, Gate, everywhere, hush, wait_somehow};
 use filature::{
     JoinHandle, current, is_coroutine, park, park_timeout, run, sleep, spawn, spawn_local,
     worker_index, yield_now,
@@ -114,18 +114,11 @@ fn a_leftovers_destructor_may_wait_and_spawn() {
 fn leftovers_destructors_may_wait_for_each_other() {
     everywhere(|setup| {
         let runtime = setup.runtime();
-        struct Meets(Counter);
-        impl Drop for Meets {
-            fn drop(&mut self) {
-                self.0.up();
-                self.0.wait_for(20);
-            }
-        }
         let (started, met) = (Counter::new(), Counter::new());
         for _ in 0..20 {
-            let (started, meets) = (started.clone(), Meets(met.clone()));
+            let (started, met) = (started.clone(), met.clone());
             runtime.spawn(move || {
-                let _meets = meets;
+                let _meets = Meets { count: 20, met };
                 started.up();
                 park();
             });
@@ -133,6 +126,44 @@ fn leftovers_destructors_may_wait_for_each_other() {
         started.wait_for(20);
         drop(runtime);
         assert_eq!(met.get(), 20);
+    });
+}
+
+/// Waits for all of as many as there are as it is dropped.
+struct Meets {
+    count: usize,
+    met: Counter,
+}
+
+impl Drop for Meets {
+    fn drop(&mut self) {
+        self.met.up();
+        self.met.wait_for(self.count);
+    }
+}
+
+/// Every way to wait that does not end with another coroutine's end.
+fn wait_alone(kind: usize) {
+    wait_somehow([0, 1, 2, 4, 5][kind % 5]);
+}
+
+#[test]
+fn leftovers_destructors_may_wait_for_each_other_wherever_they_wait() {
+    everywhere(|setup| {
+        let runtime = setup.runtime();
+        let (started, met) = (Counter::new(), Counter::new());
+        let count = 80;
+        for kind in 0..count {
+            let (started, met) = (started.clone(), met.clone());
+            runtime.spawn(move || {
+                let _meets = Meets { count, met };
+                started.up();
+                wait_alone(kind);
+            });
+        }
+        started.wait_for(count);
+        drop(runtime);
+        assert_eq!(met.get(), count);
     });
 }
 
@@ -365,5 +396,90 @@ fn a_panics_destructor_may_wait_for_one_that_is_unwound() {
         drop(runtime);
         let payload = panics.join().map(|()| 0).unwrap_err();
         assert_eq!(*payload.downcast::<u8>().unwrap(), 7);
+    });
+}
+
+/// Has a coroutine of the current worker panic, and wait in a destructor for the
+/// gate: until then the worker cannot tell whose panic it is.
+fn panic_until(go_on: &Gate) {
+    struct Waits(Gate, Gate);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            self.0.open();
+            self.1.wait();
+        }
+    }
+    let waiting = Gate::new();
+    let waits = Waits(waiting.clone(), go_on.clone());
+    spawn_local(move || {
+        let _waits = waits;
+        resume_unwind(Box::new("on purpose"))
+    });
+    waiting.wait();
+}
+
+#[test]
+fn a_leftover_that_was_put_off_does_not_wait_for_those_that_are_ready() {
+    hush();
+    everywhere(|setup| {
+        let runtime = setup.runtime();
+        let (started, go_on, gone) = (Gate::new(), Gate::new(), Gate::new());
+        runtime.spawn({
+            let (started, go_on, gone) = (started.clone(), go_on.clone(), gone.clone());
+            move || {
+                // Parks before the panic, and so is not put off.
+                let parked = Gate::new();
+                spawn_local({
+                    let (parked, go_on, gone) = (parked.clone(), go_on.clone(), gone.clone());
+                    move || {
+                        parked.open();
+                        let kept = catch_unwind(park).unwrap_err();
+                        for _ in 0..100 {
+                            yield_now();
+                        }
+                        go_on.open();
+                        // Always ready, until the one that was put off has gone.
+                        gone.wait();
+                        drop(kept);
+                    }
+                });
+                parked.wait();
+                panic_until(&go_on);
+                let _gone = gone.opener();
+                started.open();
+                park();
+            }
+        });
+        started.wait();
+        drop(runtime);
+        assert!(gone.is_open());
+    });
+}
+
+#[test]
+fn leftovers_that_were_put_off_may_wait_for_each_other() {
+    hush();
+    everywhere(|setup| {
+        let runtime = setup.runtime();
+        let (started, go_on, met) = (Counter::new(), Gate::new(), Counter::new());
+        runtime.spawn({
+            let (started, go_on, met) = (started.clone(), go_on.clone(), met.clone());
+            move || {
+                panic_until(&go_on);
+                for kind in 0..80 {
+                    let (started, met) = (started.clone(), met.clone());
+                    spawn_local(move || {
+                        let _meets = Meets { count: 80, met };
+                        started.up();
+                        wait_alone(kind);
+                    });
+                }
+            }
+        });
+        started.wait_for(80);
+        assert!(!runtime.shutdown_timeout(Duration::from_millis(5)));
+        assert_eq!(met.get(), 0);
+        go_on.open();
+        met.wait_for(80);
     });
 }

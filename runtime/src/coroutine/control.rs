@@ -84,6 +84,9 @@ pub(crate) struct Control {
     /// Whether it may only start where it was spawned: what it captures need not
     /// be `Send`.
     pub(crate) local: Cell<bool>,
+    /// In a shutdown: while it was suspended there was a moment without a panic
+    /// on its thread. So one that is under way when it is resumed is not its own.
+    pub(crate) calm: Cell<bool>,
     /// The worker's coarse clock when it last parked, in [`TICK`]s.
     since: AtomicU32,
     /// About where its stack pointer was when it last suspended.
@@ -169,6 +172,7 @@ impl Control {
             local: Cell::new(false),
             since: AtomicU32::new(0),
             suspended_at: Cell::new(std::ptr::null()),
+            calm: Cell::new(false),
             storage: UnsafeCell::new(Storage(MaybeUninit::uninit())),
             vtable: Cell::new(None),
             joiner: UnsafeCell::new(None),
@@ -202,6 +206,7 @@ impl Control {
         self.unwinding.store(false, Ordering::Relaxed);
         self.stack_size.set(birth.stack_size);
         self.local.set(false);
+        self.calm.set(false);
         self.vtable.set(Some(&Tie::<F, T>::VTABLE));
         self.site
             .store((&raw const *birth.site).cast_mut(), Ordering::Relaxed);
@@ -294,11 +299,14 @@ impl Control {
 
     #[inline]
     pub(crate) fn set_phase(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        // Ordering: Release, so that whoever sees it started sees its home, and
+        // not that of the coroutine which had the block before.
+        self.phase.store(phase as u8, Ordering::Release);
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
+        // Ordering: Acquire pairs with the above.
+        match self.phase.load(Ordering::Acquire) {
             1 => Phase::Queued,
             2 => Phase::Started,
             3 => Phase::Finished,

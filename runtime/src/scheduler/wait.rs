@@ -180,15 +180,13 @@ impl Here {
         if worker.chaos_strikes() {
             // Not `yield_now`, which may unwind: a park never does.
             worker.push_ready(self.coroutine);
-            self.switch_away();
+        } else if control.token.prepare_park() {
+            control.wait.store(why as u8, Ordering::Relaxed);
+            control.parks_at(worker.clock());
+            bump(&worker.remote().counters.parks);
+        } else {
             return None;
         }
-        if !control.token.prepare_park() {
-            return None;
-        }
-        control.wait.store(why as u8, Ordering::Relaxed);
-        control.parks_at(worker.clock());
-        bump(&worker.remote().counters.parks);
         let calm = !std::thread::panicking();
         let order = self.switch_away();
         if order == Order::GO || !self.may_unwind(calm) {
@@ -226,7 +224,8 @@ impl Here {
 
     #[cold]
     fn yielded_into_shutdown(&self) {
-        // Whether it was calm before is not worth finding out at every yield.
+        // Whether it was calm before is not worth finding out at every yield. If
+        // the worker has taken notice since, it has seen to that.
         if self.may_unwind(false) {
             self.unwind();
         }
@@ -252,10 +251,14 @@ impl Here {
     ///
     /// The count of panics is the thread's. `calm`: it was zero when this
     /// coroutine last suspended, so that a panic that is under way now is
-    /// another's. Where it cannot be told, the unwinding is put off until the
-    /// thread is calm.
+    /// another's. So it is if the worker has seen the thread calm in between.
+    /// Where it cannot be told, the unwinding is put off until it has.
+    ///
+    /// Called after every resumption in a shutdown, before anything of the
+    /// user's runs: what the worker noted holds for that one suspension.
     #[cold]
     fn may_unwind(&self, calm: bool) -> bool {
+        let calm = self.control().calm.replace(false) || calm;
         if self.is_unwinding() {
             return false;
         }

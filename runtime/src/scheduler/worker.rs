@@ -174,10 +174,6 @@ impl Worker {
             }
             if self.ready().is_empty() && self.deque.is_empty() && self.pending.get().is_none() {
                 if self.stopping.get() {
-                    if self.may_try_again() {
-                        self.unwind_leftovers();
-                        continue;
-                    }
                     if self.take_injected() {
                         continue;
                     }
@@ -310,6 +306,9 @@ impl Worker {
         // here.
         unsafe { (*fiber).resume(self.order.get()) };
         self.set_running(None);
+        if self.may_try_again() {
+            self.unwind_leftovers();
+        }
     }
 
     /// Whether something has become ready in a round that had nothing left over.
@@ -439,14 +438,21 @@ impl Worker {
         self.shared.one_more_stops();
     }
 
-    /// Wakes all that have started here, to be unwound.
+    /// Wakes all that have started here, to be unwound. Between two coroutines,
+    /// so all of them are suspended.
     fn unwind_leftovers(&self) {
         self.put_off.set(false);
+        let calm = !std::thread::panicking();
         let home: *const Remote = self.remote();
         slab::for_each(|control| {
+            // Exact, though others' blocks change meanwhile: of a block that is
+            // seen started its home is seen, and what is at home here stays.
             if control.phase() == Phase::Started
                 && std::ptr::eq(control.home.load(Ordering::Relaxed).cast::<Remote>(), home)
             {
+                if calm {
+                    control.calm.set(true);
+                }
                 wait::unpark(NonNull::from(control));
             }
         });
@@ -457,9 +463,11 @@ impl Worker {
         self.put_off.set(true);
     }
 
-    /// Whether there is another try to be made at those.
+    /// Whether there is another try to be made at those. Looked at after every
+    /// turn: the next may begin with a panic that waits for one of them to go.
+    #[inline]
     fn may_try_again(&self) -> bool {
-        self.put_off.get() && !std::thread::panicking()
+        self.put_off.get() && self.stopping.get() && !std::thread::panicking()
     }
 
     /// Whether the runtime stops and this worker has yet to take notice.
