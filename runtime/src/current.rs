@@ -125,7 +125,8 @@ pub fn yield_now() {
 }
 
 /// Waits until [`Coroutine::unpark`] is called on the current coroutine or
-/// thread. If that has happened since the last `park`, returns at once.
+/// thread. If that has happened since the last `park`, does not wait: it returns
+/// at once, or, now and then, lets others run first.
 ///
 /// Unlike [`std::thread::park`] it never returns for no reason, and no other
 /// call of this crate uses up the permit.
@@ -137,6 +138,7 @@ pub fn yield_now() {
 pub fn park() {
     match here() {
         Some(here) => {
+            here.make_way();
             while !here.control().token.take_permit() {
                 if here.park(Wait::Parked, None) == Woken::Cancelled {
                     here.unwind();
@@ -154,6 +156,7 @@ pub fn park_timeout(timeout: Duration) {
     };
     match here() {
         Some(here) => {
+            here.make_way();
             while !here.control().token.take_permit() {
                 match here.park(Wait::Parked, Some(deadline)) {
                     Woken::Unparked => {}

@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
 use common::{Counter, FOR_EVER, Gate, everywhere, inside_everywhere, on_a_thread};
-use filature::{Coroutine, current, park, park_timeout, sleep, spawn, spawn_local, yield_now};
+use filature::{
+    Coroutine, JoinHandle, current, park, park_timeout, sleep, spawn, spawn_local, yield_now,
+};
 
 /// Whether there was a permit; takes it.
 fn had_permit() -> bool {
@@ -284,5 +287,77 @@ fn waits_that_end_early_leave_no_timer_behind() {
         let before = Instant::now();
         sleep(Duration::from_millis(1));
         assert!(before.elapsed() >= Duration::from_millis(1));
+    });
+}
+
+/// Ways to wait that never have to.
+const EAGER: [fn(); 2] = [park, || park_timeout(FOR_EVER)];
+
+#[test]
+fn one_that_always_has_a_permit_lets_others_run() {
+    everywhere(|setup| {
+        for wait in EAGER {
+            setup.runtime().run(|| {
+                let ran = Gate::new();
+                spawn_local({
+                    let ran = ran.clone();
+                    move || ran.open()
+                });
+                while !ran.is_open() {
+                    current().unpark();
+                    wait();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn one_that_always_has_a_permit_is_unwound_by_a_shutdown() {
+    everywhere(|setup| {
+        for wait in EAGER {
+            let runtime = setup.runtime();
+            let started = Gate::new();
+            let eager = runtime.spawn({
+                let started = started.clone();
+                move || {
+                    started.open();
+                    loop {
+                        current().unpark();
+                        wait();
+                    }
+                }
+            });
+            started.wait();
+            drop(runtime);
+            let eager: JoinHandle<()> = eager;
+            assert!(eager.join().unwrap_err().is_cancelled());
+        }
+    });
+}
+
+#[test]
+fn one_that_is_unwound_with_a_permit_keeps_it() {
+    everywhere(|setup| {
+        let runtime = setup.runtime();
+        let started = Gate::new();
+        let eager = runtime.spawn({
+            let started = started.clone();
+            move || {
+                started.open();
+                let unwound = catch_unwind(|| {
+                    loop {
+                        current().unpark();
+                        park();
+                    }
+                });
+                // While the payload is there a park is an ordinary one.
+                let _kept = unwound.unwrap_err();
+                park();
+            }
+        });
+        started.wait();
+        drop(runtime);
+        eager.join().unwrap();
     });
 }

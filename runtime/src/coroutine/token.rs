@@ -84,6 +84,13 @@ impl Token {
         self.wake(PERMIT)
     }
 
+    /// For the coroutine itself: whether [`Token::take_permit`] will find one.
+    #[inline]
+    pub(crate) fn has_permit(&self) -> bool {
+        // Ordering: Relaxed, it only informs.
+        self.state.load(Ordering::Relaxed) & PERMIT != 0
+    }
+
     /// For the coroutine itself, in the public `park()`: whether there was a
     /// permit. It is gone then, and so is a TOKEN, which has nothing left to
     /// say to a coroutine that does not park.

@@ -167,6 +167,16 @@ impl Here {
         .unwrap_or(Woken::Unparked)
     }
 
+    /// Before the public `park`: if it will find a permit, now and then lets
+    /// others run first. Before, since yielding may unwind, and the permit must
+    /// not be lost.
+    #[inline]
+    pub(crate) fn make_way(&self) {
+        if self.control().token.has_permit() && self.worker().is_too_eager() {
+            self.yield_now();
+        }
+    }
+
     /// [`Here::park`] deaf to everything but an unpark: for waiting out what
     /// the kernel still holds a buffer of.
     pub(crate) fn park_masked(&self, why: Wait) {
@@ -177,13 +187,16 @@ impl Here {
     fn suspend_parked(&self, why: Wait) -> Option<Woken> {
         let worker = self.worker();
         let control = self.control();
+        // Where it lets others run without being parked, it does not do so by
+        // `yield_now`, which may unwind: a park never does.
         if worker.chaos_strikes() {
-            // Not `yield_now`, which may unwind: a park never does.
             worker.push_ready(self.coroutine);
         } else if control.token.prepare_park() {
             control.wait.store(why as u8, Ordering::Relaxed);
             control.parks_at(worker.clock());
             bump(&worker.remote().counters.parks);
+        } else if worker.is_too_eager() {
+            worker.push_ready(self.coroutine);
         } else {
             return None;
         }

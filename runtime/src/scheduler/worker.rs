@@ -48,6 +48,9 @@ const OLDEST_EVERY: u64 = 200_000;
 /// How many more coroutines than another worker's one may own before it hands
 /// over what it would start: this many, and an eighth of the other's.
 const HEAD_START: u64 = 8;
+/// A park that finds its wake-up there already returns at once, but every so
+/// many of them let the others run. Untuned.
+const EAGER: u32 = 32;
 /// Unstarted coroutines that make it worth waking another worker at once. Fewer
 /// are left to the scout. Untuned.
 pub(crate) const BACKLOG: usize = 4;
@@ -67,6 +70,8 @@ pub(crate) struct Worker {
     stopping: Cell<bool>,
     /// In a shutdown: some could not be unwound yet.
     put_off: Cell<bool>,
+    /// Parks that had no need to wait, since one last made way.
+    eager: Cell<u32>,
     quantum: Cell<u32>,
     /// What is left of this round's starts.
     starts: Cell<u32>,
@@ -120,6 +125,7 @@ impl Worker {
             order: Cell::new(Order::GO),
             stopping: Cell::new(false),
             put_off: Cell::new(false),
+            eager: Cell::new(0),
             quantum: Cell::new(QUANTUM),
             starts: Cell::new(0),
             left_over: Cell::new(false),
@@ -468,6 +474,15 @@ impl Worker {
     #[inline]
     fn may_try_again(&self) -> bool {
         self.put_off.get() && self.stopping.get() && !std::thread::panicking()
+    }
+
+    /// Counts a park that has no need to wait. True once in a while: then it is
+    /// to let the others run, or one that is always unparked would keep the
+    /// worker to itself.
+    pub(crate) fn is_too_eager(&self) -> bool {
+        let eager = self.eager.get() + 1;
+        self.eager.set(eager % EAGER);
+        eager == EAGER
     }
 
     /// Whether the runtime stops and this worker has yet to take notice.
