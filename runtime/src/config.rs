@@ -113,7 +113,7 @@ impl RuntimeBuilder {
     ///
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput) for a value out of range;
     ///   if it came from the environment the message names the variable.
-    /// - What the system says where a thread, a poller or the first mapping
+    /// - What the system says where a thread, a poller or a worker's first stack
     ///   cannot be had.
     pub fn build(self) -> io::Result<Runtime> {
         Runtime::start(self.resolve()?)

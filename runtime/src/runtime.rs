@@ -313,10 +313,16 @@ fn work(
     // SAFETY: neither moves any more; `worker` is dropped at the end of this
     // function, on this thread.
     unsafe { worker.blocks.adopt() };
+    if let Err(e) = worker.make_reserve() {
+        worker.shared.one_more_stops();
+        let _ = ready.send(Err(e));
+        return;
+    }
     wait::set_worker(&worker);
     let _ = ready.send(Ok(()));
     drop(ready);
     worker.run();
+    worker.drop_reserve();
     wait::set_worker(std::ptr::null());
 }
 

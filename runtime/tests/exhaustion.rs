@@ -3,9 +3,16 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use common::{Child, Counter, Gate, pollers};
-use filature::{Builder, Guard, JoinError, JoinHandle, Runtime, park, spawn};
+use filature::poller::Source;
+use filature::{
+    Builder, Guard, JoinError, JoinHandle, Runtime, current, is_coroutine, park, sleep, spawn,
+    yield_now,
+};
 
 const PAGE: usize = 4096;
 
@@ -159,6 +166,102 @@ fn without_address_space_for_more_stacks_the_spawner_is_told_and_the_rest_goes_o
             .env("MALLOC_ARENA_MAX", "1")
             .run();
         ended.succeeded();
+    }
+}
+
+/// What a coroutine captures. Dropped by a worker, unrun, it waits in all ways that
+/// there are.
+struct Unrun {
+    ran: bool,
+    /// Who gets it back if the spawn is refused.
+    spawner: ThreadId,
+    /// One that is parked.
+    parked: Arc<Mutex<Option<JoinHandle<()>>>>,
+    waited: Counter,
+}
+
+impl Drop for Unrun {
+    fn drop(&mut self) {
+        let home = std::thread::current().id();
+        if self.ran || home == self.spawner {
+            return;
+        }
+        assert!(is_coroutine());
+        yield_now();
+        sleep(Duration::from_micros(100));
+        current().unpark();
+        park();
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let soon = Instant::now() + Duration::from_micros(100);
+        let read = Source::new(reader.into()).read(&mut [0; 8], Some(soon));
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::TimedOut);
+        let parked = self.parked.lock().unwrap().take();
+        if let Some(parked) = parked {
+            parked.coroutine().unpark();
+            parked.join().unwrap();
+        }
+        assert_eq!(home, std::thread::current().id());
+        self.waited.up();
+    }
+}
+
+#[test]
+fn destructors_of_those_that_cannot_start_may_wait() {
+    let name = "destructors_of_those_that_cannot_start_may_wait";
+    for io in pollers() {
+        for workers in ["1", "2"] {
+            let child = Child::of(name, || {
+                let runtime = Runtime::builder().guard(Guard::Mprotect).build().unwrap();
+                let (started, waited) = (Counter::new(), Counter::new());
+                let to_join = Arc::new(Mutex::new(None));
+                let spawn_one = || {
+                    let started = started.clone();
+                    let unrun = Unrun {
+                        ran: false,
+                        spawner: std::thread::current().id(),
+                        parked: to_join.clone(),
+                        waited: waited.clone(),
+                    };
+                    runtime.spawn_with(Builder::new(), move || {
+                        let mut unrun = unrun;
+                        unrun.ran = true;
+                        started.up();
+                        park();
+                    })
+                };
+                let mut parked = Vec::with_capacity(40_000);
+                let mut refused = Vec::new();
+                while refused.is_empty() {
+                    let before = started.get();
+                    // So that several meet the limit at once.
+                    let batch: Vec<_> = (0..20).map_while(|_| spawn_one().ok()).collect();
+                    let ended = || batch.iter().filter(|h| h.is_finished()).count();
+                    while started.get() - before + ended() < batch.len() {
+                        std::thread::yield_now();
+                    }
+                    let (over, waiting) = batch.into_iter().partition(JoinHandle::is_finished);
+                    refused = over;
+                    parked.extend::<Vec<_>>(waiting);
+                    to_join
+                        .lock()
+                        .unwrap()
+                        .get_or_insert_with(|| parked.pop().unwrap());
+                }
+                assert_eq!(waited.get(), refused.len());
+                for handle in refused {
+                    let error = handle.join().unwrap_err();
+                    assert!(matches!(error, JoinError::NotStarted(_)), "{error}");
+                }
+                recover(&runtime, parked);
+            });
+            let ended = child
+                .env("FILATURE_IO", io.to_string())
+                .env("FILATURE_WORKERS", workers)
+                // So that the limit is reached with less memory.
+                .env("FILATURE_STACK_SIZE", "32768")
+                .run();
+            ended.succeeded();
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //!  Queued --------> Started --------->  Finished  ------------->  Free
 //!    | storage:          | storage:         | storage:               block goes
 //!    |  the closure      |  empty           |  the outcome           back to
-//!    +--- abandoned (shutdown, no stack) -->+                        the slab
+//!    +--- abandoned (too late) ------------>+                        the slab
 //! ```
 //!
 //! Who may touch what:

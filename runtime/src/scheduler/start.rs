@@ -1,6 +1,7 @@
 //! How a coroutine gets its stack, and how it ends.
 
 use std::cell::{Cell, UnsafeCell};
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -26,6 +27,12 @@ pub(crate) struct Fibers {
     odd: UnsafeCell<Vec<(u32, NonNull<Fiber>)>>,
     /// Handed to a new fiber's body, so that it knows itself.
     newest: Cell<Option<NonNull<Fiber>>>,
+    /// The one on which the closures of those are dropped that cannot start, so
+    /// that destructors may wait where there are no stacks.
+    reserve: Cell<Option<NonNull<Fiber>>>,
+    /// Those that cannot start, and why not, while the reserve is in use.
+    refused: UnsafeCell<VecDeque<(NonNull<Control>, io::Error)>>,
+    reserve_is_busy: Cell<bool>,
 }
 
 impl Fibers {
@@ -34,6 +41,9 @@ impl Fibers {
             idle: UnsafeCell::new(Vec::new()),
             odd: UnsafeCell::new(Vec::new()),
             newest: Cell::new(None),
+            reserve: Cell::new(None),
+            refused: UnsafeCell::new(VecDeque::new()),
+            reserve_is_busy: Cell::new(false),
         }
     }
 
@@ -59,6 +69,11 @@ impl Fibers {
         let odd = unsafe { &mut *self.odd.get() };
         let at = odd.iter().rposition(|&(s, _)| s == size)?;
         Some(odd.swap_remove(at).1)
+    }
+
+    fn next_refused(&self) -> Option<(NonNull<Control>, io::Error)> {
+        // SAFETY: as in `give`.
+        unsafe { &mut *self.refused.get() }.pop_front()
     }
 
     /// Idle ones with stacks of the default size.
@@ -115,6 +130,8 @@ impl Worker {
         self.show_stacks();
         // SAFETY: an idle or new fiber of this thread.
         unsafe { fiber.as_ref().resume(Order::run(coroutine)) };
+        // It may have suspended.
+        self.set_running(None);
     }
 
     #[cold]
@@ -124,16 +141,80 @@ impl Worker {
         } else {
             size as usize
         };
-        let stack = self.shared.stacks.allocate(bytes)?;
+        let fiber = self.make_fiber(bytes, move |worker, yielder, first| {
+            worker.fiber_body(size, yielder, first);
+        })?;
+        self.fibers.newest.set(Some(fiber));
+        Ok(fiber)
+    }
+
+    fn make_fiber(
+        &self,
+        stack_size: usize,
+        body: impl FnOnce(&Worker, &Yielder, Order) + 'static,
+    ) -> io::Result<NonNull<Fiber>> {
+        let stack = self.shared.stacks.allocate(stack_size)?;
         let worker: *const Worker = self;
         let fiber = Fiber::new(stack, move |yielder, first| {
             // SAFETY: fibers run on their worker's thread only and end before
             // the worker does.
-            let worker = unsafe { &*worker };
-            worker.fiber_body(size, yielder, first);
+            body(unsafe { &*worker }, yielder, first);
         });
-        self.fibers.newest.set(Some(fiber));
         Ok(fiber)
+    }
+
+    /// Puts a stack by for those that cannot start. The worker must not move
+    /// from here on.
+    pub(crate) fn make_reserve(&self) -> io::Result<()> {
+        let bytes = self.shared.config.stack_size;
+        let fiber = self.make_fiber(bytes, Worker::reserve_body)?;
+        self.fibers.reserve.set(Some(fiber));
+        Ok(())
+    }
+
+    /// At the worker's end.
+    pub(crate) fn drop_reserve(&self) {
+        if let Some(fiber) = self.fibers.reserve.take() {
+            // SAFETY: no coroutine is left, so it is idle, or never ran, and it is
+            // in no list any more.
+            drop(unsafe {
+                fiber.as_ref().resume(Order::EXIT);
+                Fiber::into_stack(fiber)
+            });
+        }
+    }
+
+    /// Ends one coroutine after another that cannot start.
+    fn reserve_body(&self, yielder: &Yielder, first: Order) {
+        let mut order = first;
+        while order != Order::EXIT {
+            let me = self.fibers.reserve.get().expect("it runs on it");
+            while let Some((coroutine, why)) = self.fibers.next_refused() {
+                self.run_on(coroutine, yielder, me, |control| {
+                    // As a coroutine that is being unwound: a shutdown does not
+                    // cut its destructors short.
+                    control.unwinding.store(true, Ordering::Relaxed);
+                    // SAFETY: just taken from its queue, never run.
+                    unsafe { control.abandon(JoinError::NotStarted(why)) };
+                });
+            }
+            self.fibers.reserve_is_busy.set(false);
+            order = yielder.suspend(());
+        }
+    }
+
+    /// A coroutine has no stack to start on: it ends on the reserve, now or when
+    /// that is free again.
+    fn refuse(&self, coroutine: NonNull<Control>, why: io::Error) {
+        // SAFETY: as in `Fibers::give`.
+        unsafe { &mut *self.fibers.refused.get() }.push_back((coroutine, why));
+        if !self.fibers.reserve_is_busy.replace(true) {
+            let reserve = self.fibers.reserve.get().expect("it is there to the end");
+            // SAFETY: a fiber of this thread that is idle or new; this is the
+            // worker's own stack.
+            unsafe { reserve.as_ref().resume(Order::run(coroutine)) };
+            self.set_running(None);
+        }
     }
 
     /// One coroutine after another, for as long as the stack lives.
@@ -159,6 +240,31 @@ impl Worker {
 
     #[inline]
     fn run_here(&self, coroutine: NonNull<Control>, yielder: &Yielder, me: NonNull<Fiber>) {
+        self.run_on(coroutine, yielder, me, |control| {
+            // SAFETY: just taken from its queue by this worker, on its own stack.
+            unsafe {
+                if !self.is_stopping() {
+                    control.run();
+                } else {
+                    // As a coroutine that is being unwound, so that the closure's
+                    // destructors may wait.
+                    control.unwinding.store(true, Ordering::Relaxed);
+                    control.abandon(JoinError::Cancelled);
+                }
+            }
+        });
+    }
+
+    /// From a coroutine's first moment to its last. `body` is to leave the
+    /// outcome, and does not unwind.
+    #[inline]
+    fn run_on(
+        &self,
+        coroutine: NonNull<Control>,
+        yielder: &Yielder,
+        me: NonNull<Fiber>,
+        body: impl FnOnce(&Control),
+    ) {
         // SAFETY: queued, so alive, until `finish` below gives up the
         // runtime's reference.
         let control = unsafe { coroutine.as_ref() };
@@ -172,17 +278,7 @@ impl Worker {
         let counters = &self.remote().counters;
         bump(&counters.started);
         self.set_running(Some(coroutine));
-        // SAFETY: just taken from its queue by this worker, on its own stack.
-        unsafe {
-            if !self.is_stopping() {
-                control.run();
-            } else {
-                // As a coroutine that is being unwound, so that the closure's
-                // destructors may wait.
-                control.unwinding.store(true, Ordering::Relaxed);
-                control.abandon(JoinError::Cancelled);
-            }
-        }
+        body(control);
         // It has suspended any number of times by now, but never left this
         // thread, so `self` is still our worker.
         self.set_running(None);
@@ -235,8 +331,7 @@ impl Worker {
         }
         // So that sleeping workers give up the stacks that they have cached.
         self.shared.wake_all();
-        // SAFETY: taken from its queue by this worker, never run.
-        unsafe { abandon(coroutine, JoinError::NotStarted(why)) };
+        self.refuse(coroutine, why);
     }
 }
 
