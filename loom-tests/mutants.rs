@@ -129,14 +129,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "idle_calls_nobody_and_keeps_the_place",
         structure: "idle",
         original: "            self.stop_searching();
-            if !self.somebody_sleeps() {",
-        broken: "            if !self.somebody_sleeps() {",
+            if !self.is_any_asleep() {",
+        broken: "            if !self.is_any_asleep() {",
         caught_by: "a_sleeper_that_a_caller_overlooks_is_not_left_to_it",
     },
     Mutant {
         name: "idle_calls_nobody_and_does_not_look_again",
         structure: "idle",
-        original: "if !self.somebody_sleeps() {",
+        original: "if !self.is_any_asleep() {",
         broken: "if true {",
         caught_by: "a_sleeper_that_a_caller_overlooks_is_not_left_to_it",
     },
@@ -328,7 +328,7 @@ pub(crate) const MISUSES: &[Mutant] = &[
     Mutant {
         name: "idle_searcher_finds_something_and_does_not_look_again",
         structure: "idle",
-        original: "if self.is_work_elsewhere(least) {",
+        original: "if self.mine.get() >= least || self.is_work_elsewhere(least) {",
         broken: "if least > BACKLOG {",
         caught_by: "what_is_left_to_a_searcher_that_finds_something_else_is_seen",
     },
@@ -336,9 +336,31 @@ pub(crate) const MISUSES: &[Mutant] = &[
         name: "idle_spawner_looks_for_a_scout_without_a_fence",
         structure: "idle",
         original: "fence(Ordering::SeqCst);
-        if self.idle.has_scout() {",
-        broken: "if self.idle.has_scout() {",
+        if waiting == 1 && self.idle.has_scout() {",
+        broken: "if waiting == 1 && self.idle.has_scout() {",
         caught_by: "a_lone_spawn_is_not_left_to_a_scout_that_has_something_to_do",
+    },
+    Mutant {
+        name: "idle_worker_that_is_no_scout_does_not_look_for_a_lone_spawn",
+        structure: "idle",
+        original: "if !scout && self.nobody_watches() {",
+        broken: "if false {",
+        caught_by: "a_lone_spawn_is_seen_by_one_that_takes_all_for_asleep",
+    },
+    Mutant {
+        name: "idle_worker_leaves_to_a_searcher_what_it_took_without_a_fence",
+        structure: "idle",
+        original: "fence(Ordering::SeqCst);
+        if idle.somebody_searches() {",
+        broken: "if idle.somebody_searches() {",
+        caught_by: "what_one_takes_beyond_its_need_is_not_left_to_a_searcher_that_misses_it",
+    },
+    Mutant {
+        name: "idle_worker_leaves_what_it_took_beyond_its_need",
+        structure: "idle",
+        original: "self.mine.get() >= least || ",
+        broken: "",
+        caught_by: "what_one_takes_beyond_its_need_is_not_left_to_a_searcher_that_misses_it",
     },
     Mutant {
         name: "idle_scout_resigns_and_does_not_look_again",

@@ -323,6 +323,34 @@ fn as_many_compute_at_once_as_there_are_workers() {
 }
 
 #[test]
+fn a_few_compute_at_once_if_workers_sleep_whoever_took_them() {
+    on_workers(&[4], |setup| {
+        let runtime = setup.runtime();
+        for round in 0..3000 {
+            // A thief may take two of the three at once.
+            runtime.run(|| {
+                let started = Counter::new();
+                let handles: Vec<_> = (0..3)
+                    .map(|_| {
+                        let started = started.clone();
+                        spawn(move || {
+                            started.up();
+                            while started.get() < 3 {
+                                std::thread::yield_now();
+                            }
+                        })
+                    })
+                    .collect();
+                for _ in 0..round % 200 {
+                    std::hint::spin_loop();
+                }
+                handles.into_iter().for_each(|h| h.join().unwrap());
+            });
+        }
+    });
+}
+
+#[test]
 fn those_that_are_ready_take_turns() {
     on_workers(&[1], |setup| {
         setup.runtime().run(|| {

@@ -118,25 +118,31 @@ impl Shared {
         }
     }
 
-    /// `Worker::offer`, after a worker has spawned a coroutine that is alone in
-    /// its deque, and has seen that others sleep. That it may be wrong about
-    /// this, as it does not fence first, is no business of these models.
-    fn spawn_and_offer(&self, me: usize, owner: &Owner<Node, SIZE>, id: usize) {
+    /// `Worker::push_unstarted`, of a worker that goes on computing. That it may
+    /// take nobody for asleep who is just going to is left to the scout.
+    fn spawn(&self, me: usize, owner: &Owner<Node, SIZE>, id: usize) {
         owner.push(self.nodes[id].send()).unwrap();
-        fence(Ordering::SeqCst);
-        if self.idle.has_scout() {
+        if self.idle.somebody_sleeps() {
+            self.offer(me, owner);
+        }
+    }
+
+    fn offer(&self, me: usize, owner: &Owner<Node, SIZE>) {
+        let waiting = owner.len();
+        if waiting != 1 && (waiting < BACKLOG || self.idle.somebody_searches()) {
             return;
         }
         fence(Ordering::SeqCst);
+        if waiting == 1 && self.idle.has_scout() {
+            return;
+        }
         self.call_searcher(me + 1);
     }
 
     /// Once all have risen and nobody searches, the books are even.
     fn assert_all_is_quiet(&self) {
         assert_eq!(self.idle.sleeping(), 0, "nobody sleeps");
-        self.idle.announce(0);
-        assert!(self.idle.somebody_may_be_called(), "nobody searches");
-        assert_eq!(self.idle.rise(0), Woken::BySelf);
+        assert!(!self.idle.somebody_searches(), "nobody searches");
     }
 }
 
@@ -157,6 +163,8 @@ struct Worker {
     was_idle: Cell<bool>,
     /// How many coroutines it got.
     got: Cell<usize>,
+    /// How many are in its own deque beside the one that it starts.
+    mine: Cell<usize>,
 }
 
 impl Worker {
@@ -168,6 +176,7 @@ impl Worker {
             was_called: Cell::new(false),
             was_idle: Cell::new(false),
             got: Cell::new(0),
+            mine: Cell::new(0),
         }
     }
 
@@ -225,12 +234,15 @@ impl Worker {
         self.was_idle.set(false);
         self.stop_searching();
         let idle = &self.shared.idle;
-        if !idle.somebody_may_be_called() {
+        if !idle.somebody_sleeps() {
             return;
         }
         fence(Ordering::SeqCst);
+        if idle.somebody_searches() {
+            return;
+        }
         let least = if idle.has_scout() { BACKLOG } else { 1 };
-        if self.is_work_elsewhere(least) {
+        if self.mine.get() >= least || self.is_work_elsewhere(least) {
             self.shared.call_searcher(self.me + 1);
         }
     }
@@ -245,13 +257,12 @@ impl Worker {
     }
 
     fn is_work_elsewhere(&self, least: usize) -> bool {
-        !self.shared.injector.is_empty()
-            || self
-                .shared
-                .remotes
-                .iter()
-                .enumerate()
-                .any(|(index, r)| index != self.me && r.stealer.len() >= least)
+        !self.shared.injector.is_empty() || self.is_work_with_others(least)
+    }
+
+    fn is_work_with_others(&self, least: usize) -> bool {
+        let mut remotes = self.shared.remotes.iter().enumerate();
+        remotes.any(|(index, r)| index != self.me && r.stealer.len() >= least)
     }
 
     fn take_injected(&self) -> bool {
@@ -271,13 +282,38 @@ impl Worker {
     }
 
     fn sleep(&self) {
-        self.shared.idle.announce(self.me);
-        if self.must_stay_up() {
-            self.rise();
-            return;
-        }
+        let Some(scout) = self.lie_down() else { return };
         self.shared.remotes[self.me].poller.wait();
         self.rise();
+        if scout {
+            self.shared.idle.resign_scout();
+        }
+    }
+
+    /// `Worker::sleep` up to the poller: whether it sleeps as the scout; nothing
+    /// if it does not sleep at all.
+    fn lie_down(&self) -> Option<bool> {
+        let idle = &self.shared.idle;
+        idle.announce(self.me);
+        if self.must_stay_up() {
+            self.rise();
+            return None;
+        }
+        let scout = self.may_scout() && idle.become_scout();
+        if !scout && self.nobody_watches() {
+            self.rise();
+            return None;
+        }
+        Some(scout)
+    }
+
+    fn may_scout(&self) -> bool {
+        let workers = self.shared.remotes.len();
+        workers > 1 && self.shared.idle.sleeping() < workers
+    }
+
+    fn nobody_watches(&self) -> bool {
+        !self.shared.idle.has_scout() && self.is_work_with_others(1)
     }
 
     fn must_stay_up(&self) -> bool {
@@ -435,12 +471,14 @@ pub(crate) fn a_lone_spawn_is_not_left_to_a_scout_that_has_something_to_do() {
         shared.idle.announce(0);
         assert!(shared.idle.become_scout());
         let owner = owners.swap_remove(1);
-        let spawner = beside(&shared, move |shared| shared.spawn_and_offer(1, &owner, 0));
+        // It has seen that somebody sleeps.
+        let spawner = beside(&shared, move |shared| {
+            owner.push(shared.nodes[0].send()).unwrap();
+            shared.offer(1, &owner);
+        });
         let sleeper = beside(&shared, |shared| {
             let worker = Worker::new(2, shared);
-            shared.idle.announce(worker.me);
-            assert!(!worker.must_stay_up());
-            (shared.idle.become_scout(), worker)
+            (worker.lie_down(), worker)
         });
         turn.await_it();
         let scout = Worker::new(0, &shared);
@@ -448,9 +486,63 @@ pub(crate) fn a_lone_spawn_is_not_left_to_a_scout_that_has_something_to_do() {
         shared.idle.resign_scout();
         scout.found();
         spawner.join().unwrap();
-        let (is_scout, sleeper) = sleeper.join().unwrap();
+        let (sleeps, sleeper) = sleeper.join().unwrap();
         sleeper.rise();
-        assert!(is_scout || sleeper.was_called.get(), "nobody looks");
+        let looks = sleeps != Some(false) || sleeper.was_called.get();
+        assert!(looks, "nobody looks");
+        sleeper.stop_searching();
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn a_lone_spawn_is_seen_by_one_that_takes_all_for_asleep() {
+    explore(WAITS, |turn| {
+        let (shared, mut owners) = Shared::new(2);
+        shared.idle.announce(0);
+        // The spawner is up before it is counted out.
+        let waker = beside(&shared, |shared| shared.deliver(0, 1));
+        let owner = owners.swap_remove(0);
+        let spawner = beside(&shared, move |shared| {
+            let worker = Worker::new(0, shared);
+            shared.remotes[0].poller.wait();
+            worker.rise();
+            shared.spawn(0, &owner, 0);
+            worker.stop_searching();
+        });
+        turn.await_it();
+        let worker = Worker::new(1, &shared);
+        let sleeps = worker.lie_down();
+        spawner.join().unwrap();
+        waker.join().unwrap();
+        worker.rise();
+        let looks = sleeps != Some(false) || worker.was_called.get();
+        assert!(looks, "nobody looks");
+        worker.stop_searching();
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn what_one_takes_beyond_its_need_is_not_left_to_a_searcher_that_misses_it() {
+    explore(WAITS, |turn| {
+        let (shared, mut owners) = Shared::new(3);
+        shared.idle.announce(2);
+        let searcher = Worker::new(1, &shared);
+        searcher.search_others();
+        let owner = owners.swap_remove(0);
+        let taker = beside(&shared, move |shared| {
+            let worker = Worker::new(0, shared);
+            // It starts another one and computes.
+            owner.push(shared.nodes[0].send()).unwrap();
+            worker.mine.set(1);
+            worker.found();
+        });
+        turn.await_it();
+        // Finds something that came from elsewhere, and is busy.
+        searcher.found();
+        taker.join().unwrap();
+        let sleeper = Worker::new(2, &shared);
+        sleeper.rise();
+        assert!(sleeper.was_called.get(), "nobody looks");
         sleeper.stop_searching();
         shared.assert_all_is_quiet();
     });

@@ -109,7 +109,7 @@ impl Idle {
     /// After a publication and a fence: picks a sleeper to look for work,
     /// unless somebody already looks. The caller must wake its poller.
     pub(crate) fn call_searcher(&self, from: usize) -> Option<usize> {
-        if self.sleeping.load(Ordering::Relaxed) == 0 {
+        if !self.somebody_sleeps() || self.somebody_searches() {
             return None;
         }
         let n = self.states.len();
@@ -131,13 +131,15 @@ impl Idle {
             // All were up. But who made work while the place was taken has left
             // it to us, and somebody who had looked before may sleep by now.
             self.stop_searching();
-            if !self.somebody_sleeps() {
+            if !self.is_any_asleep() {
                 return None;
             }
         }
     }
 
-    fn somebody_sleeps(&self) -> bool {
+    /// What its own word says of each, not the count, which is a little ahead of
+    /// who goes to sleep and behind who is woken.
+    fn is_any_asleep(&self) -> bool {
         self.states
             .iter()
             .any(|state| state.load(Ordering::Relaxed) == SLEEPING)
@@ -165,11 +167,18 @@ impl Idle {
         fence(Ordering::SeqCst);
     }
 
-    /// Whether a spawn needs to think about waking anybody. A hint: wrong
-    /// answers are made good by the scout and by the next tick.
+    /// Whether anybody may be asleep. Without a fence before it is a hint: it may
+    /// miss a worker that is just going to sleep, but then that one sees that
+    /// others are up, and is the scout if there is none.
     #[inline]
-    pub(crate) fn somebody_may_be_called(&self) -> bool {
-        self.sleeping.load(Ordering::Relaxed) != 0 && self.searching.load(Ordering::Relaxed) == 0
+    pub(crate) fn somebody_sleeps(&self) -> bool {
+        self.sleeping.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether anybody searches. After a publication and a fence: whoever does
+    /// will see what was published.
+    pub(crate) fn somebody_searches(&self) -> bool {
+        self.searching.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn sleeping(&self) -> usize {

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::facade::Ordering;
+use crate::facade::{Ordering, fence};
 use crate::scheduler::deque::Steal;
 use crate::scheduler::idle::Woken;
 use crate::scheduler::remote::bump;
@@ -77,18 +77,26 @@ impl Worker {
     }
 
     /// There is something to run again. Whoever stops searching sees to it that
-    /// what it leaves behind is found.
+    /// what it leaves behind is found, and what it has taken beyond its need.
     pub(crate) fn found(&self) {
         self.search.since.set(None);
-        // Behind its fence, what was made while this worker counted as
-        // searching, and so woke nobody, is seen below.
         self.stop_searching();
         let idle = &self.shared.idle;
-        if self.alone() || !idle.somebody_may_be_called() {
+        if self.alone() || !idle.somebody_sleeps() {
+            return;
+        }
+        // Ordering: behind it, what was made while this worker counted as
+        // searching, and so woke nobody, is seen; and whoever searches now sees,
+        // when it stops, what this worker has taken.
+        fence(Ordering::SeqCst);
+        if idle.somebody_searches() {
             return;
         }
         let least = if idle.has_scout() { BACKLOG } else { 1 };
-        if self.is_work_elsewhere(least) {
+        // One of its own it starts at once, unless others are ready.
+        let starts = usize::from(self.ready().is_empty());
+        let mine = self.deque.len().saturating_sub(starts);
+        if mine >= least || self.is_work_elsewhere(least) {
             self.shared.call_searcher(self.remote().index + 1);
         }
     }
@@ -105,13 +113,14 @@ impl Worker {
 
     /// Whether the injector or a deque holds at least `least` coroutines.
     fn is_work_elsewhere(&self, least: usize) -> bool {
+        !self.shared.injector.is_empty() || self.is_work_with_others(least)
+    }
+
+    /// Whether another worker's deque holds at least `least` coroutines.
+    fn is_work_with_others(&self, least: usize) -> bool {
         let me = self.remote().index;
-        !self.shared.injector.is_empty()
-            || self
-                .shared
-                .remotes
-                .iter()
-                .any(|r| r.index != me && r.stealer.len() >= least)
+        let mut remotes = self.shared.remotes.iter();
+        remotes.any(|r| r.index != me && r.stealer.len() >= least)
     }
 
     /// Takes this worker's share of what was spawned from outside.
@@ -248,6 +257,10 @@ impl Worker {
         }
         let slept = self.shared.now();
         let scout = self.may_scout() && idle.become_scout();
+        if !scout && self.nobody_watches() {
+            self.rise(me);
+            return;
+        }
         let mut wake_at = self.timers.next().unwrap_or(u64::MAX);
         if scout {
             wake_at = wake_at.min(slept + self.search.interval.get());
@@ -291,8 +304,16 @@ impl Worker {
     }
 
     /// Whether somebody else is up, so that a spawn may be left waiting there.
+    /// May say no for a moment too long: who is woken is up before it is counted
+    /// out.
     fn may_scout(&self) -> bool {
         !self.alone() && self.shared.idle.sleeping() < self.shared.remotes.len()
+    }
+
+    /// Whether there is no scout, as if all slept, but a coroutine waits in a
+    /// deque, so that one does not.
+    fn nobody_watches(&self) -> bool {
+        !self.shared.idle.has_scout() && self.is_work_with_others(1)
     }
 
     fn rise(&self, me: usize) -> Woken {

@@ -282,7 +282,8 @@ impl Worker {
                 self.surplus.set(((mine - theirs) / 2, other));
             }
         }
-        if self.deque.len() >= BACKLOG && self.shared.idle.somebody_may_be_called() {
+        let idle = &self.shared.idle;
+        if self.deque.len() >= BACKLOG && idle.somebody_sleeps() && !idle.somebody_searches() {
             // Ordering: the waker's half of the handshake in `idle`.
             fence(Ordering::SeqCst);
             self.shared.call_searcher(me + 1);
@@ -294,7 +295,7 @@ impl Worker {
         if !self.shared.injector.is_empty()
             && let Some(coroutine) = self.shared.injector.pop()
         {
-            self.push_unstarted_quietly(coroutine);
+            self.push_unstarted(coroutine);
         }
     }
 
@@ -384,7 +385,7 @@ impl Worker {
     #[inline]
     pub(crate) fn push_unstarted(&self, coroutine: NonNull<Control>) {
         self.push_unstarted_quietly(coroutine);
-        if self.shared.idle.somebody_may_be_called() {
+        if self.shared.idle.somebody_sleeps() {
             self.offer();
         }
     }
@@ -408,20 +409,22 @@ impl Worker {
         self.shared.injector.append(older);
     }
 
-    /// Others sleep and nobody searches: should one be woken for what was just
-    /// spawned? Not for a lone coroutine, which this worker will start itself in
-    /// a moment; that one is left to the scout, if there is one.
+    /// Others sleep: should one be woken for what was just spawned? Not for a
+    /// lone coroutine, which this worker will start itself in a moment; that one
+    /// is left to the scout, if there is one, or to whoever searches.
     #[cold]
     #[inline(never)]
     fn offer(&self) {
+        let idle = &self.shared.idle;
         let waiting = self.deque.len();
-        if waiting != 1 && waiting < BACKLOG {
+        // Of several, the first was seen to when it was alone.
+        if waiting != 1 && (waiting < BACKLOG || idle.somebody_searches()) {
             return;
         }
         // Ordering: the waker's half of the handshake in `idle`, and against
-        // `Idle::resign_scout`.
+        // `Idle::resign_scout` and `Idle::stop_searching`.
         fence(Ordering::SeqCst);
-        if waiting == 1 && self.shared.idle.has_scout() {
+        if waiting == 1 && idle.has_scout() {
             return;
         }
         self.shared.call_searcher(self.remote().index + 1);
