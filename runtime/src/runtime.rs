@@ -391,18 +391,16 @@ where
         // A shutdown starts nothing any more, and must not fail a destructor.
         return f();
     }
-    // SAFETY: `join_masked` does not return before `f` has ended and its result
-    // is here, and cannot be unwound out of.
+    // SAFETY: `join_masked` neither returns nor unwinds before `f` has ended and
+    // its result is here.
     let handle = unsafe { Builder::new().spawn_unchecked_on(shared, f) };
     match handle.map(JoinHandle::join_masked) {
         Ok(Ok(value)) => value,
         Ok(Err(e)) => match e.into_panic() {
             Ok(payload) => std::panic::resume_unwind(payload),
-            Err(e) => match here {
-                // The shutdown that unwound `f` is the caller's too.
-                Some(here) if e.is_cancelled() && !is_destructor(here) => here.unwind(),
-                _ => panic!("run: {e}"),
-            },
+            // Had a shutdown unwound `f` that is the caller's too, the join would
+            // have unwound the caller.
+            Err(e) => panic!("run: {e}"),
         },
         Err(e) => panic!("run: {e}"),
     }

@@ -367,21 +367,30 @@ impl<T> JoinHandle<T> {
     /// # Cancellation
     ///
     /// A shutdown of the waiting coroutine's own runtime unwinds it from here;
-    /// the other one is then detached.
+    /// the other one is then detached. The same happens if the shutdown has
+    /// ended the other one first: [`JoinError::Cancelled`] is for those that go
+    /// on, such as threads, coroutines of other runtimes, and destructors. (And
+    /// for a coroutine that cannot be unwound yet, as a panic is under way on its
+    /// worker that might be its own.)
     #[inline]
     pub fn join(self) -> Result<T, JoinError> {
-        if !self.is_finished() {
-            self.wait(false);
-        }
-        self.take()
+        self.join_as(false)
     }
 
-    /// [`JoinHandle::join`], but no shutdown unwinds the caller out of it.
+    /// [`JoinHandle::join`], but no shutdown unwinds the caller out of it before
+    /// the coroutine has ended.
     pub(crate) fn join_masked(self) -> Result<T, JoinError> {
-        if !self.is_finished() {
-            self.wait(true);
+        self.join_as(true)
+    }
+
+    #[inline]
+    fn join_as(self, masked: bool) -> Result<T, JoinError> {
+        let told = !self.is_finished() && self.wait(masked);
+        let outcome = self.take();
+        if let Err(JoinError::Cancelled) = outcome {
+            unwind_too(told);
         }
-        self.take()
+        outcome
     }
 
     /// Whether the coroutine has ended, so that a join returns at once.
@@ -426,28 +435,31 @@ impl<T> JoinHandle<T> {
         outcome
     }
 
-    /// Until the coroutine is done.
+    /// Until the coroutine is done. Returns whether the caller was told meanwhile
+    /// that it is to be unwound.
     #[inline]
-    fn wait(&self, masked: bool) {
+    fn wait(&self, masked: bool) -> bool {
         let Some(here) = here() else {
-            return self.block();
+            self.block();
+            return false;
         };
         if !self.register(Some(Waiter::Coroutine(here.coroutine()))) {
-            return;
+            return false;
         }
         let joining = &here.worker().remote().counters.joining;
         joining.store(joining.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let mut told = false;
         let unwind = loop {
             let woken = if masked {
-                here.park_masked(Wait::Joining);
-                Woken::Unparked
+                here.park_masked(Wait::Joining)
             } else {
                 here.park(Wait::Joining, None)
             };
+            told |= woken == Woken::Cancelled;
             if self.is_finished() {
                 break false;
             }
-            if woken == Woken::Cancelled && self.inner().life.clear_joining() {
+            if told && !masked && self.inner().life.clear_joining() {
                 break true;
             }
         };
@@ -455,6 +467,7 @@ impl<T> JoinHandle<T> {
         if unwind {
             here.unwind();
         }
+        told
     }
 
     #[cold]
@@ -476,6 +489,17 @@ impl<T> JoinHandle<T> {
             .joiner
             .with_mut(|cell| unsafe { *cell = waiter });
         life.set_joining()
+    }
+}
+
+/// What was joined fell to a shutdown: if that is the caller's too, the caller is
+/// unwound as well. `told`: it has been told so.
+#[cold]
+fn unwind_too(told: bool) {
+    if let Some(here) = here()
+        && (told || here.is_to_be_unwound())
+    {
+        here.unwind();
     }
 }
 

@@ -142,11 +142,6 @@ impl Drop for Meets {
     }
 }
 
-/// Every way to wait that does not end with another coroutine's end.
-fn wait_alone(kind: usize) {
-    wait_somehow([0, 1, 2, 4, 5][kind % 5]);
-}
-
 #[test]
 fn leftovers_destructors_may_wait_for_each_other_wherever_they_wait() {
     everywhere(|setup| {
@@ -158,7 +153,7 @@ fn leftovers_destructors_may_wait_for_each_other_wherever_they_wait() {
             runtime.spawn(move || {
                 let _meets = Meets { count, met };
                 started.up();
-                wait_alone(kind);
+                wait_somehow(kind);
             });
         }
         started.wait_for(count);
@@ -348,7 +343,9 @@ fn a_panic_whose_destructor_waits_is_left_alone() {
                 let guard = drops.on_drop();
                 runtime.spawn(move || {
                     let _guard = guard;
-                    wait_somehow(kind);
+                    // Not in a join: as long as it cannot be told whose panic it
+                    // is, the join gives what it has.
+                    wait_somehow([0, 1, 2, 4, 5][kind % 5]);
                 })
             })
             .collect();
@@ -360,6 +357,40 @@ fn a_panic_whose_destructor_waits_is_left_alone() {
         let payload = panics.join().map(|()| 0).unwrap_err();
         assert_eq!(*payload.downcast::<u8>().unwrap(), 7);
         drops.wait_for(20);
+    });
+}
+
+#[test]
+fn a_leftover_that_joins_another_is_unwound_and_not_told() {
+    everywhere(|setup| {
+        let runtime = setup.runtime();
+        let (started, told) = (Counter::new(), Counter::new());
+        let joiners: Vec<_> = (0..50)
+            .map(|kind| {
+                let (started, told) = (started.clone(), told.clone());
+                runtime.spawn(move || {
+                    let other = match kind % 2 {
+                        0 => spawn(park),
+                        _ => spawn_local(park),
+                    };
+                    started.up();
+                    if kind % 5 == 0 {
+                        // Ended before the join begins.
+                        while !other.is_finished() {
+                            let _ = catch_unwind(yield_now);
+                        }
+                    }
+                    drop(other.join());
+                    told.up();
+                })
+            })
+            .collect();
+        started.wait_for(50);
+        drop(runtime);
+        for joiner in joiners {
+            assert!(joiner.join().unwrap_err().is_cancelled());
+        }
+        assert_eq!(told.get(), 0);
     });
 }
 
@@ -471,7 +502,8 @@ fn leftovers_that_were_put_off_may_wait_for_each_other() {
                     spawn_local(move || {
                         let _meets = Meets { count: 80, met };
                         started.up();
-                        wait_alone(kind);
+                        // Not for one that another worker may take and unwind.
+                        wait_somehow([0, 1, 2, 4, 5, 7][kind % 6]);
                     });
                 }
             }

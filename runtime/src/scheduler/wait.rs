@@ -177,10 +177,11 @@ impl Here {
         }
     }
 
-    /// [`Here::park`] deaf to everything but an unpark: for waiting out what
-    /// the kernel still holds a buffer of.
-    pub(crate) fn park_masked(&self, why: Wait) {
-        self.suspend_parked(why);
+    /// [`Here::park`] for those that cannot be unwound yet, as the kernel still
+    /// holds a buffer of theirs: it waits though the coroutine is to be unwound,
+    /// and may tell so.
+    pub(crate) fn park_masked(&self, why: Wait) -> Woken {
+        self.suspend_parked(why).unwrap_or(Woken::Unparked)
     }
 
     #[inline]
@@ -256,6 +257,13 @@ impl Here {
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
         self.worker().order() != Order::GO && self.may_unwind(!std::thread::panicking())
+    }
+
+    /// The same if its runtime stops but its worker may not have noticed yet.
+    pub(crate) fn is_to_be_unwound(&self) -> bool {
+        cfg!(panic = "unwind")
+            && self.worker().shared.is_stopping()
+            && self.may_unwind(!std::thread::panicking())
     }
 
     /// In a shutdown: whether this coroutine may be unwound now. Not while it is
