@@ -4,6 +4,15 @@
 //! Type-stable memory is what lets a dump walk every coroutine of the process
 //! without a lock on the path of a spawn, and what makes `unpark` on a handle
 //! of a finished coroutine harmless.
+//!
+//! The price is 256 bytes for each coroutine of the busiest moment there ever
+//! was, those that have ended but are still referred to included, in chunks of
+//! 64 KiB; and eight bytes in a list while a block is free. It could be brought
+//! down: what a stale wake-up or a dump looks at in a free block might as well
+//! be zeros, so whole pages of free blocks could be given back to the system and
+//! stay mapped. But free blocks lie in no order, sixteen make a page, and the
+//! stack of a coroutine that has started takes a page by itself at least, which
+//! does go back.
 
 use std::alloc::{Layout, alloc};
 use std::cell::{Cell, UnsafeCell};
