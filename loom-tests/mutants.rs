@@ -370,12 +370,24 @@ pub(crate) const MISUSES: &[Mutant] = &[
         caught_by: "a_lone_spawn_is_not_left_to_a_scout_that_has_something_to_do",
     },
     Mutant {
-        name: "idle_last_worker_unwinds_without_a_fence",
+        name: "idle_last_worker_takes_notice_without_a_fence",
         structure: "idle",
-        original: "fn one_more_unwinds(&self) {
-        fence(Ordering::SeqCst);",
-        broken: "fn one_more_unwinds(&self) {",
+        original: "+ 1 == self.remotes.len() {
+            fence(Ordering::SeqCst);
+            self.wake_all();",
+        broken: "+ 1 == self.remotes.len() {
+            self.wake_all();",
         caught_by: "nothing_stays_in_the_injector_of_a_runtime_that_has_stopped",
+    },
+    Mutant {
+        name: "idle_last_worker_takes_notice_and_wakes_nobody",
+        structure: "idle",
+        original: "+ 1 == self.remotes.len() {
+            fence(Ordering::SeqCst);
+            self.wake_all();",
+        broken: "+ 1 == self.remotes.len() {
+            fence(Ordering::SeqCst);",
+        caught_by: "the_last_to_take_notice_wakes_those_that_wait_for_it",
     },
     Mutant {
         name: "idle_outsider_injects_whether_it_stops_or_not",

@@ -4,7 +4,8 @@
 //! the runtime's `search.rs`, `worker.rs`, `shared.rs` and `remote.rs`; here
 //! they are under the same names, call for call, without what a model cannot
 //! have: spinning, timers, stealing. The inbox, the injector and the deque are
-//! the real ones.
+//! the real ones. Where a model has but one worker, that one stands for several:
+//! it searches, which a runtime's only one never does.
 //!
 //! A coroutine keeps the worker that gets it busy to the end of the model. So
 //! whatever the worker leaves behind another one has to find: that one sleeping
@@ -36,6 +37,8 @@ struct Shared {
     injector: Injector<Node>,
     remotes: Vec<Remote>,
     stopping: AtomicBool,
+    /// Workers that have taken notice.
+    stopped: loom::sync::atomic::AtomicUsize,
     /// Workers that were called and have not stopped searching. Not loom's, so
     /// that it adds no interleavings.
     called: AtomicUsize,
@@ -68,6 +71,7 @@ impl Shared {
             injector: Injector::new(),
             remotes,
             stopping: AtomicBool::new(false),
+            stopped: loom::sync::atomic::AtomicUsize::new(0),
             called: AtomicUsize::new(0),
             nodes: nodes(),
         });
@@ -106,10 +110,25 @@ impl Shared {
     fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         for (index, remote) in self.remotes.iter().enumerate() {
             self.idle.wake(index);
             remote.poller.notify();
         }
+    }
+
+    fn one_more_stops(&self) {
+        if self.stopped.fetch_add(1, Ordering::AcqRel) + 1 == self.remotes.len() {
+            fence(Ordering::SeqCst);
+            self.wake_all();
+        }
+    }
+
+    fn all_are_stopping(&self) -> bool {
+        self.stopped.load(Ordering::Acquire) == self.remotes.len()
     }
 
     fn abandon_injected(&self) {
@@ -161,6 +180,8 @@ struct Worker {
     searching: Cell<bool>,
     was_called: Cell<bool>,
     was_idle: Cell<bool>,
+    /// Whether it has taken notice that the runtime stops.
+    stopping: Cell<bool>,
     /// How many coroutines it got.
     got: Cell<usize>,
     /// How many are in its own deque beside the one that it starts.
@@ -175,6 +196,7 @@ impl Worker {
             searching: Cell::new(false),
             was_called: Cell::new(false),
             was_idle: Cell::new(false),
+            stopping: Cell::new(false),
             got: Cell::new(0),
             mine: Cell::new(0),
         }
@@ -191,19 +213,32 @@ impl Worker {
         }
     }
 
-    /// Works until the runtime stops. It is the last worker that does.
+    /// `Worker::run`, up to the end. What it gets ends at once.
     fn run_to_the_end(&self) {
-        while !self.shared.is_stopping() {
-            self.idle();
+        loop {
             self.tick();
+            if self.stopping.get() {
+                if self.take_injected() {
+                    continue;
+                }
+                if self.is_wound_up() {
+                    break;
+                }
+            }
+            self.idle();
         }
-        self.one_more_unwinds();
-        self.shared.abandon_injected();
+        // So that the books are even; there is nobody any more who reads them.
         self.stop_searching();
     }
 
-    fn one_more_unwinds(&self) {
-        fence(Ordering::SeqCst);
+    fn is_stopping_news(&self) -> bool {
+        self.shared.is_stopping() && !self.stopping.get()
+    }
+
+    fn is_wound_up(&self) -> bool {
+        self.stopping.get()
+            && self.shared.all_are_stopping()
+            && self.shared.remotes[self.me].inbox.is_empty()
     }
 
     fn get(&self, node: NonNull<Node>) {
@@ -215,6 +250,10 @@ impl Worker {
         let mut delivered = self.shared.remotes[self.me].inbox.drain();
         while let Some(node) = delivered.pop_front() {
             self.get(node);
+        }
+        if self.is_stopping_news() {
+            self.stopping.set(true);
+            self.shared.one_more_stops();
         }
         if self.got.get() > 0 && self.was_idle.get() {
             self.found();
@@ -269,8 +308,14 @@ impl Worker {
         if self.shared.injector.is_empty() {
             return false;
         }
-        let node = self.shared.injector.pop();
-        node.inspect(|&node| self.get(node)).is_some()
+        let workers = self.shared.remotes.len();
+        let share = self.shared.injector.len().div_ceil(workers).max(1);
+        let mut batch = self.shared.injector.pop_batch(share);
+        let any = !batch.is_empty();
+        while let Some(node) = batch.pop_front() {
+            self.get(node);
+        }
+        any
     }
 
     /// Only the place among the searchers: nothing is stolen in these models.
@@ -319,7 +364,8 @@ impl Worker {
     fn must_stay_up(&self) -> bool {
         !self.shared.remotes[self.me].inbox.is_empty()
             || self.is_work_elsewhere(BACKLOG)
-            || self.shared.is_stopping()
+            || self.is_stopping_news()
+            || self.is_wound_up()
     }
 
     fn rise(&self) {
@@ -571,6 +617,20 @@ pub(crate) fn nothing_stays_in_the_injector_of_a_runtime_that_has_stopped() {
         outside.join().unwrap();
         stopper.join().unwrap();
         assert!(shared.injector.is_empty());
+        shared.assert_all_is_quiet();
+    });
+}
+
+pub(crate) fn the_last_to_take_notice_wakes_those_that_wait_for_it() {
+    // With more preemptions it takes minutes.
+    explore(1, |turn| {
+        let (shared, _) = Shared::new(2);
+        let stopper = beside(&shared, |shared| shared.stop());
+        let other = beside(&shared, |shared| Worker::new(1, shared).run_to_the_end());
+        turn.await_it();
+        Worker::new(0, &shared).run_to_the_end();
+        stopper.join().unwrap();
+        other.join().unwrap();
         shared.assert_all_is_quiet();
     });
 }
