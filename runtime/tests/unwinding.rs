@@ -502,8 +502,10 @@ fn leftovers_that_were_put_off_may_wait_for_each_other() {
                     spawn_local(move || {
                         let _meets = Meets { count: 80, met };
                         started.up();
-                        // Not for one that another worker may take and unwind.
-                        wait_somehow([0, 1, 2, 4, 5, 7][kind % 6]);
+                        // Not for another's end. That one may be unwound, or dropped
+                        // unstarted, while this one cannot be: then the join
+                        // says so, and goes on.
+                        wait_somehow([0, 1, 2, 4, 5][kind % 5]);
                     });
                 }
             }

@@ -450,8 +450,11 @@ impl Worker {
     /// Wakes all that have started here, to be unwound. Between two coroutines,
     /// so all of them are suspended.
     fn unwind_leftovers(&self) {
-        self.put_off.set(false);
         let calm = !std::thread::panicking();
+        // If it is not, the first calm moment must not be missed, though nobody
+        // may have been put off by then: the first to be unwound may wait, in a
+        // destructor, for the rest.
+        self.put_off.set(!calm);
         let home: *const Remote = self.remote();
         slab::for_each(|control| {
             // Exact, though others' blocks change meanwhile: of a block that is
