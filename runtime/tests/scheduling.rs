@@ -398,8 +398,7 @@ fn long_lived_coroutines_that_come_one_by_one_settle_on_all_workers() {
         });
         let settled: Vec<_> = settled.iter().map(Counter::get).collect();
         assert_eq!(settled.iter().sum::<usize>(), count);
-        // Even would be 400 each. On a machine with other things to do some workers
-        // are up to steal more often than others.
+        // Even would be 400 each, but a worker may not get a core for a while.
         assert!(settled.iter().all(|&n| n > 100), "{settled:?}");
     });
 }

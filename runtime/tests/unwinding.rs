@@ -315,6 +315,12 @@ fn a_run_on_a_runtime_that_goes_on_is_not_cut_short() {
     });
 }
 
+/// Every way to wait but joins: as long as it cannot be told whose panic is under
+/// way, those give what they have.
+fn wait_alone(kind: usize) {
+    wait_somehow([0, 1, 2, 4, 5][kind % 5]);
+}
+
 #[test]
 fn a_panic_whose_destructor_waits_is_left_alone() {
     struct Waits(Gate, Gate);
@@ -343,9 +349,7 @@ fn a_panic_whose_destructor_waits_is_left_alone() {
                 let guard = drops.on_drop();
                 runtime.spawn(move || {
                     let _guard = guard;
-                    // Not in a join: as long as it cannot be told whose panic it
-                    // is, the join gives what it has.
-                    wait_somehow([0, 1, 2, 4, 5][kind % 5]);
+                    wait_alone(kind);
                 })
             })
             .collect();
@@ -502,10 +506,7 @@ fn leftovers_that_were_put_off_may_wait_for_each_other() {
                     spawn_local(move || {
                         let _meets = Meets { count: 80, met };
                         started.up();
-                        // Not for another's end. That one may be unwound, or dropped
-                        // unstarted, while this one cannot be: then the join
-                        // says so, and goes on.
-                        wait_somehow([0, 1, 2, 4, 5][kind % 5]);
+                        wait_alone(kind);
                     });
                 }
             }
