@@ -2,12 +2,13 @@
 
 mod common;
 
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write};
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use common::FOR_EVER;
 use common::io::{
     each_way, is_nonblocking, recv_exactly, send_all, soon, source, tcp_pair, unix_pair,
 };
@@ -230,4 +231,24 @@ fn a_poller_is_named_as_in_the_environment() {
     for allowed in ["uring", "auto", "io_uring", "epoll"] {
         assert!(error.contains(allowed));
     }
+}
+
+#[test]
+fn the_last_clone_puts_the_mode_back_though_it_was_never_used() {
+    each_way(|way| {
+        let rt = way.home(1);
+        let (reader, mut writer) = io::pipe().unwrap();
+        let fd = OwnedFd::from(reader);
+        let seen = fd.try_clone().unwrap();
+        let used = source(fd);
+        let unused = used.try_clone().unwrap();
+        writer.write_all(b"x").unwrap();
+        rt.go(move || {
+            // A deadline keeps threads from blocking in the call, too.
+            let in_time = Some(Instant::now() + FOR_EVER);
+            assert_eq!(used.read(&mut [0; 4], in_time).unwrap(), 1);
+        })();
+        drop(unused);
+        assert!(!is_nonblocking(&seen));
+    });
 }

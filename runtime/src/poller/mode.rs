@@ -178,14 +178,14 @@ impl Mode {
 
 impl Drop for Mode {
     fn drop(&mut self) {
-        let restores = self.restores || self.kind.load(Ordering::Relaxed) == OTHER;
         let Some(file) = self.file.get() else {
             // Nothing was changed, and nothing shared.
             return;
         };
         let mut state = file.state();
         state.sharers -= 1;
-        if restores && state.sharers == 0 && state.changed {
+        // The last may never have had to ask what it is.
+        if state.sharers == 0 && state.changed && (self.restores || self.kind() == OTHER) {
             // It worked in the other direction, and there is nobody to tell.
             let _ = sys::set_nonblocking(self.fd(), false);
         }
