@@ -5,13 +5,15 @@ mod common;
 use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::Counter;
-use common::io::{each_way, is_nonblocking, recv_exactly, send_all, soon, source, temporary_path};
+use common::io::{
+    each_scheduler, each_way, is_nonblocking, recv_exactly, send_all, soon, source, temporary_path,
+};
+use common::{Counter, Gate};
 use filature::poller::Source;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -160,6 +162,31 @@ fn a_close_ends_the_wait_for_a_unix_listener_with_a_full_queue() {
         }
         connecting.close();
         assert_eq!(result().unwrap_err().kind(), ErrorKind::NotConnected);
+        std::fs::remove_file(&path).unwrap();
+    });
+}
+
+#[test]
+fn connecting_again_and_again_lets_others_run_and_is_unwound() {
+    each_scheduler(|way| {
+        let runtime = way.runtime(1);
+        let path = temporary_path();
+        let _peer = UnixDatagram::bind(&path).unwrap();
+        let to = SockAddr::unix(&path).unwrap();
+        let met = Gate::new();
+        runtime.spawn({
+            let met = met.clone();
+            move || {
+                let socket = UnixDatagram::unbound().unwrap();
+                let socket = source(socket);
+                filature::spawn_local(move || met.open());
+                loop {
+                    socket.connect(&to, None).unwrap();
+                }
+            }
+        });
+        met.wait();
+        drop(runtime);
         std::fs::remove_file(&path).unwrap();
     });
 }

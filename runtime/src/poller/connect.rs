@@ -9,7 +9,7 @@ use io_uring::types::Fd;
 use socket2::SockAddr;
 
 use super::nap::nap;
-use super::operate::{Call, refusal};
+use super::operate::{Call, in_time, pace, refusal};
 use super::{Direction, Poller, op, source::Source, sys};
 use crate::scheduler::wait::{self, Here, Wait};
 
@@ -20,6 +20,12 @@ pub(super) fn connect(
 ) -> io::Result<()> {
     let call = Call::new(Wait::Connect, Direction::Out).by_mode();
     let here = wait::here();
+    if let Some(here) = &here
+        && (addr.is_unix() || matches!(here.poller(), Poller::Epoll(_)))
+    {
+        // It may well succeed at once, again and again.
+        pace(here);
+    }
     let mut interrupted = false;
     let result = loop {
         if source.is_closed() {
@@ -33,7 +39,12 @@ pub(super) fn connect(
             // another source on a reused descriptor. Whether it goes on in the
             // kernel is told by another try only: a socket that does not connect
             // at all counts as writable, and has no error.
-            Some(libc::EINTR | libc::ECANCELED) => interrupted = true,
+            Some(libc::EINTR | libc::ECANCELED) => {
+                interrupted = true;
+                if let Err(error) = in_time(deadline) {
+                    break Err(error);
+                }
+            }
             Some(libc::EINPROGRESS) => break finish(source, call, deadline),
             Some(libc::EALREADY) if interrupted => break finish(source, call, deadline),
             Some(libc::EAGAIN) => {

@@ -35,7 +35,9 @@ impl Source {
             }
             match attempt(libc::MSG_DONTWAIT) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && !call.nowait => {
-                    nap(here.as_ref(), call, deadline)?;
+                    if let Err(error) = nap(here.as_ref(), call, deadline) {
+                        return self.failed(call, error);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result.or_else(|error| self.failed(call, error)),

@@ -304,7 +304,7 @@ impl Source {
             // Nobody here wanted it to end: it was interrupted in the kernel's
             // own thread, somebody meant another source on a reused descriptor,
             // or there was no room for it (`op::NOT_DONE`).
-            libc::EINTR | libc::ECANCELED if !self.is_closed() => Ok(()),
+            libc::EINTR | libc::ECANCELED if !self.is_closed() => in_time(deadline),
             _ if result == op::TIMED_OUT => Err(io::ErrorKind::TimedOut.into()),
             code => Err(io::Error::from_raw_os_error(code)),
         }
@@ -328,6 +328,15 @@ pub(super) fn pace(here: &Here) {
         Poller::Ring(ring) => ring.pace(here),
         Poller::Epoll(epoll) => epoll.pace(here),
     }
+}
+
+/// Whether there is another try to be made.
+#[cold]
+pub(super) fn in_time(deadline: Option<Instant>) -> io::Result<()> {
+    if deadline.is_some_and(|at| at <= Instant::now()) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(())
 }
 
 /// What a closed source answers: what std's sockets do after a shutdown.
