@@ -414,7 +414,7 @@ fn who_overflowed(address: usize) -> Option<OverflowReport> {
     let control: NonNull<Control> = worker.running()?;
     // SAFETY: it runs on this thread at this moment.
     let control = unsafe { control.as_ref() };
-    // SAFETY: set by `run_here` to the fiber that it runs on, or null.
+    // SAFETY: set by `run_on` to the fiber that it runs on, or null.
     let fiber = unsafe { control.fiber.get().as_ref() }?;
     if !fiber.guard.contains(&address) {
         return None;

@@ -306,7 +306,7 @@ impl Drop for Stack {
 
 // SAFETY: the slot below `base` is this token's alone until it is dropped; its lowest page, at
 // `limit`, is an installed guard (`StackPool::allocate_slot` hands out no other) and at least
-// 16 KiB less the colour lie above. Both ends are aligned: slots start
+// 16 KiB less the colour and what was set aside lie above. Both ends are aligned: slots start
 // at a page, and a colour is a multiple of 16.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]

@@ -249,7 +249,7 @@ impl Here {
     fn switch_away(&self) -> Order {
         let near = 0_u8;
         self.control().suspended_at.set(&raw const near);
-        // SAFETY: `run_here` set it to the yielder of the stack that this is.
+        // SAFETY: `run_on` set it to the yielder of the stack that this is.
         unsafe { (*self.control().yielder.get()).suspend(()) }
     }
 

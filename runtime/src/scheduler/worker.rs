@@ -617,7 +617,8 @@ impl Worker {
 #[inline]
 fn fetch_ahead(ready: &RunQueue<Control>) {
     prefetch(ready.ahead(FETCH_BLOCK).as_ptr());
-    // SAFETY: ready, so alive, and at home here.
+    // SAFETY: ready, so alive. One that has not started has nothing to fetch; what
+    // its block says of that is a hint that may be stale.
     unsafe { ready.ahead(FETCH_STACK).as_ref() }.prefetch_stack();
 }
 
