@@ -11,7 +11,7 @@ use common::{Child, Counter, Gate, pollers};
 use filature::poller::Source;
 use filature::{
     Builder, Guard, JoinError, JoinHandle, Runtime, current, is_coroutine, park, sleep, spawn,
-    yield_now,
+    try_spawn, yield_now,
 };
 
 const PAGE: usize = 4096;
@@ -287,4 +287,52 @@ fn a_detached_coroutine_that_cannot_start_is_told_of_by_the_panic_hook() {
         "vm.max_map_count",
         "exhaustion.rs",
     ]);
+}
+
+/// Joins, as it is dropped, what it has.
+struct Joins(Option<JoinHandle<()>>);
+
+impl Drop for Joins {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+#[test]
+fn those_that_cannot_start_may_wait_for_each_other_once_there_are_stacks_again() {
+    let name = "those_that_cannot_start_may_wait_for_each_other_once_there_are_stacks_again";
+    for io in pollers() {
+        let child = Child::of(name, || {
+            let runtime = Runtime::builder().guard(Guard::Mprotect).build().unwrap();
+            // Triples: one that takes a stack, one that is joined, and one whose
+            // closure joins that as it is dropped.
+            let all = runtime.run(|| {
+                let mut all = Vec::with_capacity(60_000);
+                let mut triple = || {
+                    all.push(try_spawn(park)?);
+                    let joined = try_spawn(|| ())?;
+                    let joins = Joins(Some(joined));
+                    all.push(try_spawn(move || drop(joins))?);
+                    Ok::<_, std::io::Error>(())
+                };
+                while (0..20).try_for_each(|_| triple()).is_ok() {
+                    yield_now();
+                }
+                all
+            });
+            while !all.iter().all(JoinHandle::is_finished) {
+                all.iter().for_each(|handle| handle.coroutine().unpark());
+                std::thread::yield_now();
+            }
+            drop(runtime);
+        });
+        let ended = child
+            .env("FILATURE_IO", io.to_string())
+            .env("FILATURE_WORKERS", "1")
+            .env("FILATURE_STACK_SIZE", "32768")
+            .run();
+        ended.succeeded();
+    }
 }

@@ -24,6 +24,9 @@ const SCOUT_SOON: u64 = 20_000;
 const SCOUT_LATE: u64 = 1_000_000;
 /// Surplus stacks go back after an idle time of this length, ns.
 const TRIM_AFTER: u64 = 1_000_000_000;
+/// How often those that could not start are tried again, while they wait to be
+/// ended for it, ns.
+const RETRY: u64 = 10_000_000;
 /// Stacks given back before looking for work again.
 const TRIM_AT_ONCE: usize = 256;
 /// The most that is taken from the injector at once.
@@ -268,6 +271,10 @@ impl Worker {
         let surplus = self.fibers.has_surplus();
         if surplus {
             wake_at = wake_at.min(since + TRIM_AFTER);
+        }
+        if self.fibers.has_refused() {
+            // Who gives a stack back does not tell.
+            wake_at = wake_at.min(slept + RETRY);
         }
         let timeout =
             (wake_at != u64::MAX).then(|| Duration::from_nanos(wake_at.saturating_sub(slept)));

@@ -71,6 +71,21 @@ impl Fibers {
         Some(odd.swap_remove(at).1)
     }
 
+    /// Whether some could not start and have not been ended for it yet.
+    #[inline]
+    pub(crate) fn has_refused(&self) -> bool {
+        // SAFETY: as in `give`.
+        unsafe { !(*self.refused.get()).is_empty() }
+    }
+
+    /// Gives up those that have not been ended: they may be had a stack again.
+    #[cold]
+    pub(crate) fn take_refused(&self, mut f: impl FnMut(NonNull<Control>)) {
+        while let Some((coroutine, _)) = self.next_refused() {
+            f(coroutine);
+        }
+    }
+
     fn next_refused(&self) -> Option<(NonNull<Control>, io::Error)> {
         // SAFETY: as in `give`.
         unsafe { &mut *self.refused.get() }.pop_front()

@@ -214,6 +214,9 @@ impl Worker {
             // What is cached here may be just what another worker lacks.
             self.trim(QUANTUM as usize);
         }
+        if self.fibers.has_refused() && !self.shared.stacks.exhausted() {
+            self.fibers.take_refused(|coroutine| self.push_ready(coroutine));
+        }
         // With nothing to run, the poll is left to `idle`, which submits and
         // waits in one system call.
         let ready = self.ready().len();
