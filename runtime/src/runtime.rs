@@ -387,8 +387,9 @@ where
 {
     let here = wait::here().filter(|here| Arc::ptr_eq(&here.worker().shared, shared));
     let is_destructor = |here: Here| here.is_unwinding() || thread::panicking();
-    if here.is_some_and(is_destructor) && shared.is_stopping() {
-        // A shutdown starts nothing any more, and must not fail a destructor.
+    if here.is_some_and(is_destructor) {
+        // A shutdown starts nothing any more, may come at any moment, and must not
+        // fail a destructor.
         return f();
     }
     // SAFETY: `join_masked` neither returns nor unwinds before `f` has ended and

@@ -3,11 +3,18 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::panic::{catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Counter, FOR_EVER, Gate, everywhere, hush, wait_somehow};
+use filature::poller::Source;
 use filature::{
     JoinHandle, current, is_coroutine, park, park_timeout, run, sleep, spawn, spawn_local,
     worker_index, yield_now,
@@ -516,5 +523,117 @@ fn leftovers_that_were_put_off_may_wait_for_each_other() {
         assert_eq!(met.get(), 0);
         go_on.open();
         met.wait_for(80);
+    });
+}
+
+/// Joins, as it is dropped, what was put into it.
+struct Joins(Rc<RefCell<Option<JoinHandle<()>>>>);
+
+impl Drop for Joins {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+/// In a shutdown one waits, in a destructor, for another that was told to unwind
+/// just as the join that it was in succeeded, and that then goes on to `wait`.
+fn joined_while_it_is_told(joins_first: bool, wait: fn()) {
+    everywhere(|setup| {
+        let runtime = setup.runtime();
+        let started = Counter::new();
+        runtime.spawn({
+            let started = started.clone();
+            move || {
+                let slot = Rc::new(RefCell::new(None));
+                let ends = spawn_local(|| drop(catch_unwind(park)));
+                let spawn_joins = || {
+                    let joins = Joins(slot.clone());
+                    spawn_local(move || {
+                        let _joins = joins;
+                        park();
+                    });
+                };
+                if joins_first {
+                    spawn_joins();
+                }
+                let told = spawn_local(move || {
+                    let _ = ends.join();
+                    wait();
+                });
+                *slot.borrow_mut() = Some(told);
+                if !joins_first {
+                    spawn_joins();
+                }
+                // They have all begun to wait by then.
+                (0..10).for_each(|_| yield_now());
+                started.up();
+            }
+        });
+        started.wait_for(1);
+        drop(runtime);
+    });
+}
+
+#[test]
+fn one_that_is_told_as_its_join_succeeds_is_unwound_in_time() {
+    joined_while_it_is_told(true, park);
+}
+
+#[test]
+fn one_that_was_told_and_yields_is_unwound_in_time() {
+    joined_while_it_is_told(false, || {
+        loop {
+            yield_now();
+        }
+    });
+}
+
+#[test]
+fn those_that_are_told_as_bytes_arrive_are_unwound_in_time() {
+    everywhere(|setup| {
+        for _ in 0..5 {
+            let runtime = setup.runtime();
+            let (started, read) = (Counter::new(), Counter::new());
+            let (reading, mut writers) = (0..50)
+                .map(|_| UnixStream::pair().unwrap())
+                .unzip::<_, _, Vec<_>, Vec<_>>();
+            for stream in reading {
+                let (started, read) = (started.clone(), read.clone());
+                runtime.spawn(move || {
+                    let slot = Rc::new(RefCell::new(None));
+                    let joins = Joins(slot.clone());
+                    *slot.borrow_mut() = Some(spawn_local(move || {
+                        let source = Source::from(OwnedFd::from(stream));
+                        started.up();
+                        while source.recv(&mut [0; 8], 0, None).is_ok() {
+                            read.up();
+                        }
+                    }));
+                    park();
+                    drop(joins);
+                });
+            }
+            started.wait_for(50);
+            let stopped = Arc::new(AtomicBool::new(false));
+            let writer = std::thread::spawn({
+                let stopped = stopped.clone();
+                move || {
+                    for writer in &writers {
+                        writer.set_nonblocking(true).unwrap();
+                    }
+                    while !stopped.load(Ordering::Relaxed) {
+                        for writer in &mut writers {
+                            let _ = writer.write(&[1; 8]);
+                        }
+                    }
+                }
+            });
+            read.wait_for(1000);
+            drop(runtime);
+            stopped.store(true, Ordering::Relaxed);
+            writer.join().unwrap();
+        }
     });
 }

@@ -134,39 +134,43 @@ impl Ring {
             let result = op.result.get();
             if result != PENDING {
                 std::mem::forget(guard);
+                if matches!(woken, Woken::Cancelled) && here.is_last_chance() {
+                    here.unwind();
+                }
                 return result;
             }
             if !matches!(woken, Woken::Unparked) {
-                let result = self.call_off(here, why, &op);
+                let mut told = matches!(woken, Woken::Cancelled);
+                let result = self.call_off(here, why, &op, &mut told);
                 std::mem::forget(guard);
                 // A worker thread of the kernel that was interrupted in the
                 // middle of a blocking call says so in its own way.
-                if result != NOT_DONE && result != -libc::EINTR {
-                    return result;
-                }
-                if matches!(woken, Woken::Cancelled) {
+                let done = result != NOT_DONE && result != -libc::EINTR;
+                if told && (!done || here.is_last_chance()) {
                     here.unwind();
                 }
-                return TIMED_OUT;
+                return if done { result } else { TIMED_OUT };
             }
         }
     }
 
-    /// Asks the kernel to end the operation and waits until it has.
+    /// Asks the kernel to end the operation and waits until it has. Notes whether
+    /// the coroutine was told to unwind meanwhile.
     #[cold]
-    fn call_off(&self, here: &Here, why: Wait, op: &Op) -> i32 {
+    fn call_off(&self, here: &Here, why: Wait, op: &Op, told: &mut bool) -> i32 {
+        let mut wait = || *told |= here.park_masked(why) == Woken::Cancelled;
         for _ in 0..CANCELS {
             op.cancel.set(PENDING);
             self.cancel(op);
             while op.cancel.get() == PENDING {
-                here.park_masked(why);
+                wait();
             }
             if op.result.get() != PENDING || op.cancel.get() != -libc::ENOENT {
                 break;
             }
         }
         while op.result.get() == PENDING {
-            here.park_masked(why);
+            wait();
         }
         op.result.get()
     }

@@ -229,18 +229,21 @@ impl Here {
     /// Lets the others run that are ready.
     #[inline]
     pub(crate) fn yield_now(&self) {
-        self.worker().push_ready(self.coroutine);
+        let worker = self.worker();
+        worker.push_ready(self.coroutine);
+        // One that was told of the shutdown and goes on may have no other moment.
+        let calm = worker.order() != Order::GO && !std::thread::panicking();
         let order = self.switch_away();
         if order != Order::GO {
-            self.yielded_into_shutdown();
+            self.yielded_into_shutdown(calm);
         }
     }
 
     #[cold]
-    fn yielded_into_shutdown(&self) {
-        // Whether it was calm before is not worth finding out at every yield. If
-        // the worker has taken notice since, it has seen to that.
-        if self.may_unwind(false) {
+    fn yielded_into_shutdown(&self, calm: bool) {
+        // If its worker had not taken notice yet, whether it was calm was not
+        // worth finding out; the worker has seen to that when it did.
+        if self.may_unwind(calm) {
             self.unwind();
         }
     }
@@ -288,6 +291,15 @@ impl Here {
             return false;
         }
         true
+    }
+
+    /// For a wait that was told to unwind and has got what it waited for: whether
+    /// it must unwind all the same, and drop that. With another's panic under way
+    /// its next wait could not tell it from one of its own, and would be put off
+    /// until that panic is over, which may be waiting for this very coroutine.
+    #[cold]
+    pub(crate) fn is_last_chance(&self) -> bool {
+        std::thread::panicking()
     }
 
     /// Whether a shutdown is unwinding this coroutine at this moment.

@@ -215,7 +215,8 @@ impl Worker {
             self.trim(QUANTUM as usize);
         }
         if self.fibers.has_refused() && !self.shared.stacks.exhausted() {
-            self.fibers.take_refused(|coroutine| self.push_ready(coroutine));
+            self.fibers
+                .take_refused(|coroutine| self.push_ready(coroutine));
         }
         // With nothing to run, the poll is left to `idle`, which submits and
         // waits in one system call.
@@ -421,13 +422,17 @@ impl Worker {
         let idle = &self.shared.idle;
         let waiting = self.deque.len();
         // Of several, the first was seen to when it was alone.
-        if waiting != 1 && (waiting < BACKLOG || idle.somebody_searches()) {
+        if waiting != 1 && waiting < BACKLOG {
             return;
         }
         // Ordering: the waker's half of the handshake in `idle`, and against
         // `Idle::resign_scout` and `Idle::stop_searching`.
         fence(Ordering::SeqCst);
-        if waiting == 1 && idle.has_scout() {
+        if if waiting == 1 {
+            idle.has_scout()
+        } else {
+            idle.somebody_searches()
+        } {
             return;
         }
         self.shared.call_searcher(self.remote().index + 1);
