@@ -4,6 +4,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use common::{POLLERS, Running, assert_fails, run, text};
@@ -99,9 +100,24 @@ fn it_echoes_and_counts_and_stops_on_ctrl_c() {
     }
 }
 
+/// Until the peer's system has acknowledged all that was sent.
+fn wait_until_arrived(stream: &TcpStream) {
+    loop {
+        let mut left: libc::c_int = 0;
+        // SAFETY: the descriptor is open, and the call writes an int.
+        let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut left) };
+        assert_eq!(result, 0);
+        if left == 0 {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn what_has_arrived_before_ctrl_c_is_still_echoed() {
-    const LENGTH: usize = 1 << 20;
+    // The buffers of the way back take all of it, so that all of it can arrive.
+    const LENGTH: usize = 256 << 10;
     for poller in POLLERS {
         let mut server = serving(poller);
         let mut client = TcpStream::connect(server.listening()).unwrap();
@@ -113,8 +129,9 @@ fn what_has_arrived_before_ctrl_c_is_still_echoed() {
         });
         let mut got = vec![0; LENGTH];
         client.read_exact(&mut got[..1]).unwrap();
-        // Until then nobody reads more than one byte here: most of it is still on its way.
+        // Until then nobody reads more than one byte here: most of it is on its way back.
         writing.join().unwrap();
+        wait_until_arrived(&client);
         server.signal(libc::SIGINT);
         client.read_exact(&mut got[1..]).unwrap();
         assert!(got == sent);
