@@ -148,7 +148,7 @@ impl Shared {
 
     fn offer(&self, me: usize, owner: &Owner<Node, SIZE>) {
         let waiting = owner.len();
-        if waiting != 1 && (waiting < BACKLOG || self.idle.somebody_searches()) {
+        if waiting != 1 && waiting < BACKLOG {
             return;
         }
         fence(Ordering::SeqCst);

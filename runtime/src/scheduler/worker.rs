@@ -419,7 +419,6 @@ impl Worker {
     #[cold]
     #[inline(never)]
     fn offer(&self) {
-        let idle = &self.shared.idle;
         let waiting = self.deque.len();
         // Of several, the first was seen to when it was alone.
         if waiting != 1 && waiting < BACKLOG {
@@ -428,11 +427,7 @@ impl Worker {
         // Ordering: the waker's half of the handshake in `idle`, and against
         // `Idle::resign_scout` and `Idle::stop_searching`.
         fence(Ordering::SeqCst);
-        if if waiting == 1 {
-            idle.has_scout()
-        } else {
-            idle.somebody_searches()
-        } {
+        if waiting == 1 && self.shared.idle.has_scout() {
             return;
         }
         self.shared.call_searcher(self.remote().index + 1);
