@@ -74,6 +74,9 @@ const SHARED: usize = 48;
 /// What a fiber takes of its stack, bytes. The top is at the start of a line.
 const ROOM: usize = (size_of::<Fiber>() - SHARED).next_multiple_of(64) + SHARED;
 
+// Else it is no longer one line.
+#[cfg(all(target_arch = "x86_64", not(feature = "sanitizer")))]
+const _: () = assert!(size_of::<Switch>() == SHARED);
 const _: () = assert!(align_of::<Fiber>() <= corosensei::stack::STACK_ALIGNMENT);
 
 impl Fiber {
