@@ -386,9 +386,12 @@ impl<T> JoinHandle<T> {
     #[inline]
     fn join_as(self, masked: bool) -> Result<T, JoinError> {
         let told = !self.is_finished() && self.wait(masked);
-        if told && here().is_some_and(|here| here.is_last_chance()) {
+        if told
+            && let Some(here) = here()
+            && here.is_last_chance()
+        {
             // The handle is dropped, and sees to the outcome.
-            unwind_too(told);
+            here.unwind();
         }
         let outcome = self.take();
         if let Err(JoinError::Cancelled) = outcome {

@@ -37,7 +37,9 @@ use crate::scheduler::wait::Wait;
 ///
 /// A coroutine that is to end while it waits here unwinds from the call, and
 /// nothing was sent or received then. What the kernel had already done is
-/// returned instead, and the next call that suspends unwinds.
+/// returned instead, and the next call that suspends unwinds; only while another
+/// coroutine's panic is under way on the same worker does it unwind at once, and
+/// what was received is lost with the coroutine.
 ///
 /// # After `close`
 ///
