@@ -18,8 +18,9 @@ pub struct Wake {
 }
 
 impl Wake {
-    /// Wakes again and again, each time when all other threads have been asleep for at least 2 ms, and never lets go of
-    /// its own core meanwhile: it spins until the woken one has stamped the time.
+    /// Wakes again and again, each time 2 to 3 ms after the last and when all other threads are asleep, and never lets
+    /// go of its own core meanwhile: it spins until the woken one has stamped the time. The pause differs from call to
+    /// call, so that it falls into step with nobody's timers.
     pub fn waker(&self, case: &Case, wake: impl Fn()) -> Result<Reading, String> {
         let result = self.latencies(if case.quick { 50 } else { 400 }, &wake);
         self.call.store(OVER, Ordering::Release);
@@ -33,7 +34,9 @@ impl Wake {
     fn latencies(&self, wakes: u32, wake: &impl Fn()) -> Result<Vec<u64>, String> {
         (1..=wakes)
             .map(|call| {
-                spin_for(Duration::from_millis(2));
+                // Multiples of the golden ratio are spread evenly over 0 to 1.
+                let part = (f64::from(call) * 0.618_033_988_749_895).fract();
+                spin_for(Duration::from_millis(2) + Duration::from_millis(1).mul_f64(part));
                 spin_until(
                     "a worker with nothing to do did not fall asleep",
                     sys::others_asleep,
