@@ -78,7 +78,7 @@ fn begin(
     {
         let entry = opcode::Connect::new(Fd(fd), at, len).build();
         // SAFETY: the address is borrowed until the call returns.
-        return match unsafe { ring.run(here, call.why, deadline, entry) } {
+        return match unsafe { ring.run(here, source, call.why, deadline, entry) } {
             op::TIMED_OUT => Err(io::ErrorKind::TimedOut.into()),
             failed @ ..0 => Err(io::Error::from_raw_os_error(-failed)),
             _ => Ok(()),

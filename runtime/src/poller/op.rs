@@ -37,7 +37,8 @@ use std::time::Instant;
 
 use io_uring::squeue;
 
-use super::{Key, Ring};
+use super::{Key, Ring, Source};
+use crate::prefetch::prefetch;
 use crate::scheduler::wait::{Here, Wait, Woken};
 
 /// No result yet. The kernel's are counts and small negative numbers.
@@ -53,6 +54,9 @@ pub(super) const NOT_DONE: i32 = -libc::ECANCELED;
 /// How often a cancel that found nothing is sent again.
 const CANCELS: usize = 16;
 
+/// Bytes from a record on that are read when the calls above it return.
+const FRAMES: usize = 320;
+
 /// The record of an operation. Aligned so that the low bits of its address can
 /// tell its completion from that of its cancel.
 #[repr(align(8))]
@@ -60,12 +64,25 @@ pub(super) struct Op {
     key: Key,
     result: Cell<i32>,
     cancel: Cell<i32>,
+    /// Only its address, for the caches.
+    source: *const Source,
 }
 
 impl Op {
+    /// Has the caches fetch what the coroutine will need when it goes on, but for
+    /// what every switch to one needs: the rest of its frames, and the source,
+    /// which most operate on again.
     #[inline]
-    pub(super) fn key(&self) -> Key {
-        self.key
+    pub(super) fn prefetch(&self) {
+        prefetch(self.key.pointer().as_ptr());
+        let record: *const Self = self;
+        for line in (64..=FRAMES).step_by(64) {
+            prefetch(record.wrapping_byte_add(line));
+        }
+        for line in (0..size_of::<Source>()).step_by(64) {
+            prefetch(self.source.wrapping_byte_add(line));
+        }
+        prefetch(self.source.wrapping_byte_add(size_of::<Source>() - 1));
     }
 
     #[inline]
@@ -91,7 +108,8 @@ impl Drop for InFlight {
 }
 
 impl Ring {
-    /// Submits what `entry` describes and suspends the caller until it is over.
+    /// Submits what `entry` describes, an operation on `source`, and suspends the
+    /// caller until it is over.
     /// Returns the kernel's result: a count, a negative error number, or
     /// [`TIMED_OUT`]. [`NOT_DONE`] may also mean that it was never submitted and
     /// that others have run meanwhile: the caller looks again whether the source
@@ -108,6 +126,7 @@ impl Ring {
     pub(super) unsafe fn run(
         &self,
         here: &Here,
+        source: &Source,
         why: Wait,
         deadline: Option<Instant>,
         entry: squeue::Entry,
@@ -120,6 +139,7 @@ impl Ring {
             key: here.key(),
             result: Cell::new(PENDING),
             cancel: Cell::new(0),
+            source,
         };
         let address = (&raw const op).expose_provenance() as u64;
         // SAFETY: the entry's memory lives until this function is left, and if

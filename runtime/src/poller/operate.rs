@@ -133,7 +133,7 @@ impl Source {
                             return refusal(call);
                         }
                         // SAFETY: the caller vouches for the entry's memory.
-                        let result = unsafe { ring.run(&here, call.why, deadline, entry()) };
+                        let result = unsafe { ring.run(&here, self, call.why, deadline, entry()) };
                         if result >= 0 {
                             return Ok(result as usize);
                         }
@@ -274,7 +274,7 @@ impl Source {
             let events = sys::poll_events(call.direction) as u16;
             let entry = opcode::PollAdd::new(Fd(self.as_raw_fd()), u32::from(events)).build();
             // SAFETY: the entry uses no memory.
-            let result = unsafe { ring.run(here, call.why, deadline, entry) };
+            let result = unsafe { ring.run(here, self, call.why, deadline, entry) };
             if result >= 0 {
                 return Ok(());
             }

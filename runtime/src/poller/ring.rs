@@ -315,8 +315,8 @@ impl Ring {
                 return count;
             }
             // With many operations in flight the records are in nobody's cache,
-            // and of each coroutine only its record knows: fetch those of the
-            // whole batch at once, then the coroutines.
+            // and what a coroutine will need only its record knows: fetch those
+            // of the whole batch at once, then the rest.
             for completion in batch {
                 prefetch(record(completion.user_data()));
             }
@@ -324,7 +324,7 @@ impl Ring {
                 let data = completion.user_data();
                 if !matches!(data, WAKE | NOBODY) {
                     // SAFETY: as in `report`, which is yet to come.
-                    prefetch(unsafe { &*record(data) }.key().pointer().as_ptr());
+                    unsafe { &*record(data) }.prefetch();
                 }
             }
             for completion in batch {
