@@ -57,12 +57,20 @@ pub fn run(options: &Options, mut finished: impl FnMut(&[Row])) {
             "filature",
             "filature_epoll",
             "bare_io_uring",
+            bare_io_uring::WIDE,
             "bare_epoll",
             "may",
             "tokio",
             "tokio_current_thread",
         ];
-        let cases = servers.iter().map(|on| case("echo", on)).collect();
+        let differs = |on: &&&str| {
+            **on != bare_io_uring::WIDE || connections > bare_io_uring::ENTRIES as usize
+        };
+        let cases = servers
+            .iter()
+            .filter(differs)
+            .map(|on| case("echo", on))
+            .collect();
         finished(&measure_in_turn(
             cases,
             "ns",
@@ -139,7 +147,9 @@ pub fn serve(core: usize, case: &Case) -> Result<(), String> {
         "filature" | "filature_epoll" => {
             on_filature::serve(case).map_err(|error| error.to_string())
         }
-        "bare_io_uring" => bare_io_uring::serve(case).map_err(|error| error.to_string()),
+        "bare_io_uring" | bare_io_uring::WIDE => {
+            bare_io_uring::serve(case).map_err(|error| error.to_string())
+        }
         "bare_epoll" => bare_epoll::serve(case).map_err(|error| error.to_string()),
         "may" => on_may::serve().map_err(|error| error.to_string()),
         "tokio" | "tokio_current_thread" => {
