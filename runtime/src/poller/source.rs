@@ -118,7 +118,6 @@ impl Source {
         let entry = || {
             opcode::Recv::new(Fd(fd), at, len as u32)
                 .flags(call.flags)
-                .ioprio(RECV_PRIORITY)
                 .build()
         };
         // SAFETY: both use the buffer, which is borrowed for the whole call.
@@ -322,11 +321,6 @@ impl Source {
         Ok(self.alarm.get().expect("it was set just now"))
     }
 }
-
-/// For `IORING_RECVSEND_POLL_FIRST`: have io_uring wait for data before it looks
-/// for some. Off: an echo over 64 and over 1,000 connections was no cheaper for
-/// it, and a receive that finds data at once is dearer.
-const RECV_PRIORITY: u16 = 0;
 
 /// An offset that io_uring takes for "where the file is at".
 const CURRENT_POSITION: u64 = u64::MAX;
