@@ -1,5 +1,6 @@
 //! A runtime: its workers' threads, from the first to the last.
 
+use std::convert::Infallible;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
@@ -50,7 +51,9 @@ const RING_ENTRIES: u32 = 256;
 #[derive(Debug)]
 pub struct Runtime {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// Disconnected once every worker has ended.
+    ended: Mutex<mpsc::Receiver<Infallible>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -93,9 +96,11 @@ impl Runtime {
     pub(crate) fn start(config: Config) -> io::Result<Runtime> {
         overflow::install(who_overflowed);
         let (shared, deques) = Shared::new(config)?;
+        let (end, ended) = mpsc::channel();
         let mut runtime = Runtime {
             shared,
-            threads: Mutex::new(Vec::new()),
+            threads: Vec::new(),
+            ended: Mutex::new(ended),
         };
         let cores = if runtime.shared.config.pin {
             core_affinity::get_core_ids().unwrap_or_default()
@@ -108,9 +113,13 @@ impl Runtime {
             let shared = runtime.shared.clone();
             let ready = ready.clone();
             let core = cores.get(index % cores.len().max(1)).copied();
+            let end = end.clone();
             let thread = thread::Builder::new()
                 .name(format!("{}-{index}", shared.config.thread_name))
-                .spawn(move || work(index, shared, deque, core, ready));
+                .spawn(move || {
+                    let _end = end;
+                    work(index, shared, deque, core, ready);
+                });
             let thread = match thread {
                 Ok(thread) => thread,
                 Err(e) => {
@@ -121,11 +130,7 @@ impl Runtime {
                     return Err(e);
                 }
             };
-            runtime
-                .threads
-                .get_mut()
-                .unwrap_or_else(|e| e.into_inner())
-                .push(thread);
+            runtime.threads.push(thread);
         }
         drop(ready);
         for _ in 0..workers {
@@ -232,7 +237,7 @@ impl Runtime {
     /// Shuts down, but waits no longer than `timeout`. True: everything has
     /// ended. False: some coroutine has not suspended in that time; its worker
     /// ends when it does. Within one of its own coroutines that is so at once.
-    pub fn shutdown_timeout(self, timeout: Duration) -> bool {
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> bool {
         self.shared.stop();
         if self.is_around_the_caller() {
             return false;
@@ -241,27 +246,14 @@ impl Runtime {
             drop(self);
             return true;
         };
-        let mut threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(|e| e.into_inner()));
-        let (done, ended) = mpsc::channel::<()>();
-        // The threads are joined on one of their own, since std's join has no
-        // time limit.
-        let waiter = thread::Builder::new()
-            .name("filature-shutdown".into())
-            .spawn(move || {
-                for thread in threads.drain(..) {
-                    let _ = thread.join();
-                }
-                drop(done);
-            });
-        if waiter.is_err() {
+        let left = end.saturating_duration_since(Instant::now());
+        let all = self.ended.get_mut().unwrap_or_else(|e| e.into_inner());
+        if all.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // They end on their own; to drop the runtime would be to wait for them.
+            self.threads.clear();
             return false;
         }
-        let left = end.saturating_duration_since(Instant::now());
-        matches!(
-            ended.recv_timeout(left),
-            Err(mpsc::RecvTimeoutError::Disconnected)
-        )
+        true
     }
 }
 
@@ -271,12 +263,7 @@ impl Drop for Runtime {
         if self.is_around_the_caller() || cfg!(panic = "abort") {
             return;
         }
-        for thread in self
-            .threads
-            .get_mut()
-            .unwrap_or_else(|e| e.into_inner())
-            .drain(..)
-        {
+        for thread in self.threads.drain(..) {
             // A worker's thread does not panic; if it did, std has told.
             let _ = thread.join();
         }
