@@ -343,6 +343,16 @@ fn odd_stack_size(bytes: usize, shared: &Shared) -> io::Result<u32> {
 /// Dropping it detaches the coroutine, which goes on. If a detached one panics
 /// the ordinary panic hook is told, twice: of the panic itself, where and when
 /// it happens, and then of which coroutine it was and where that was spawned.
+///
+/// It may go to another thread if the result may. A result that is not `Send` is
+/// joined on its own worker:
+///
+/// ```compile_fail,E0277
+/// # filature::run(|| {
+/// let local = filature::spawn_local(|| std::rc::Rc::new(1));
+/// filature::spawn(move || drop(local.join()));
+/// # });
+/// ```
 pub struct JoinHandle<T> {
     coroutine: Coroutine,
     result: PhantomData<T>,
