@@ -14,8 +14,10 @@ const STRUCTURES: &[(&str, &str)] = &[
     ("idle", "scheduler"),
     ("inbox", "scheduler"),
     ("injector", "scheduler"),
+    ("requests", "scheduler"),
     ("token", "coroutine"),
     ("life", "coroutine"),
+    ("raw_mutex", "sync"),
 ];
 
 fn main() {

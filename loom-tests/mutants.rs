@@ -16,6 +16,58 @@ pub(crate) struct Mutant {
 /// Mutants of the runtime's files.
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "raw_mutex_does_not_say_that_it_waits",
+        structure: "raw_mutex",
+        original: "                state | WAITERS
+            };",
+        broken: "                state
+            };",
+        caught_by: "holders_exclude_each_other",
+    },
+    Mutant {
+        name: "raw_mutex_looks_before_it_has_the_queue",
+        structure: "raw_mutex",
+        original: "            let mut waiters = self.waiters.lock();
+            if self.take_or_announce() {
+                return true;
+            }",
+        broken: "            if self.take_or_announce() {
+                return true;
+            }
+            let mut waiters = self.waiters.lock();",
+        caught_by: "holders_exclude_each_other",
+    },
+    Mutant {
+        name: "raw_mutex_hands_over_and_lets_go",
+        structure: "raw_mutex",
+        original: "self.state.store(LOCKED | rest, Ordering::Relaxed);",
+        broken: "self.state.store(rest, Ordering::Relaxed);",
+        caught_by: "one_that_is_passed_over_has_it_next",
+    },
+    Mutant {
+        name: "raw_mutex_forgets_those_behind",
+        structure: "raw_mutex",
+        original: "let rest = if waiters.is_empty() { 0 } else { WAITERS };",
+        broken: "let rest = 0;",
+        caught_by: "holders_exclude_each_other",
+    },
+    Mutant {
+        name: "raw_mutex_leaves_and_forgets_those_behind",
+        structure: "raw_mutex",
+        original: "        if waiters.is_empty() {
+            self.state.fetch_and",
+        broken: "        if true {
+            self.state.fetch_and",
+        caught_by: "one_that_gives_up_strands_nobody",
+    },
+    Mutant {
+        name: "raw_mutex_releases_without_release",
+        structure: "raw_mutex",
+        original: ".compare_exchange(LOCKED, 0, Ordering::Release, Ordering::Relaxed);",
+        broken: ".compare_exchange(LOCKED, 0, Ordering::Relaxed, Ordering::Relaxed);",
+        caught_by: "holders_exclude_each_other",
+    },
+    Mutant {
         name: "deque_publishes_a_push_without_release",
         structure: "deque",
         original: "self.ring.pushes.store(pushes, Ordering::Release);",
@@ -214,6 +266,25 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         caught_by: "a_pusher_and_a_worker_going_to_sleep_cannot_both_miss_the_other",
     },
     Mutant {
+        name: "requests_version_changes_before_the_list",
+        structure: "requests",
+        original: "self.locked(|list| list.push(letter));
+        // Ordering: Relaxed. A worker that sees the version finds the letter by
+        // the lock; that it sees it in time is the fences' affair. After the
+        // list: a version that was seen is not looked at again.
+        self.version.fetch_add(1, Ordering::Relaxed);",
+        broken: "self.version.fetch_add(1, Ordering::Relaxed);
+        self.locked(|list| list.push(letter));",
+        caught_by: "a_home_that_goes_to_sleep_hears_of_a_request",
+    },
+    Mutant {
+        name: "requests_that_are_not_the_lookers_are_forgotten",
+        structure: "requests",
+        original: "*list = rest;",
+        broken: "drop(rest);",
+        caught_by: "what_is_not_a_workers_own_is_left_to_the_other",
+    },
+    Mutant {
         name: "token_skips_an_unpark_that_finds_a_token",
         structure: "token",
         original: "let next = permit
@@ -294,6 +365,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
 /// Mutants of what a file of models copies from elsewhere in the runtime: a
 /// protocol of which the structure is but one half.
 pub(crate) const MISUSES: &[Mutant] = &[
+    Mutant {
+        name: "requests_canceller_looks_for_the_home_without_a_fence",
+        structure: "requests",
+        original: "self.cancels.push(id);
+        fence(Ordering::SeqCst);",
+        broken: "self.cancels.push(id);",
+        caught_by: "a_home_that_goes_to_sleep_hears_of_a_request",
+    },
+    Mutant {
+        name: "requests_worker_does_not_look_again_before_it_sleeps",
+        structure: "requests",
+        original: "if !self.has_requests() {",
+        broken: "if true {",
+        caught_by: "a_home_that_goes_to_sleep_hears_of_a_request",
+    },
     Mutant {
         name: "idle_worker_does_not_look_again_before_it_sleeps",
         structure: "idle",

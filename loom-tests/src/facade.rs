@@ -24,3 +24,11 @@ impl<T> Deref for CachePadded<T> {
         &self.0
     }
 }
+
+/// A function that is `const` in the runtime.
+macro_rules! const_fn {
+    ($visibility:vis fn $($rest:tt)*) => {
+        $visibility fn $($rest)*
+    };
+}
+pub(crate) use const_fn;

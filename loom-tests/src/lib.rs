@@ -26,6 +26,8 @@ mod facade;
 mod coroutine;
 #[allow(dead_code, reason = "the models need not call everything")]
 mod scheduler;
+#[allow(dead_code, reason = "the models need not call everything")]
+mod sync;
 
 mod bell;
 mod explore;

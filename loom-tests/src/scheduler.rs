@@ -10,3 +10,13 @@ pub(crate) mod inbox;
 pub(crate) mod injector;
 #[path = "../../runtime/src/scheduler/list.rs"]
 pub(crate) mod list;
+#[path = "../../runtime/src/scheduler/requests.rs"]
+pub(crate) mod requests;
+
+/// Stands in for the runtime's: what waits say of themselves.
+pub(crate) mod wait {
+    #[derive(Clone, Copy)]
+    pub(crate) enum Wait {
+        Locking,
+    }
+}

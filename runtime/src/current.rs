@@ -5,7 +5,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cancel::CancelError;
 use crate::coroutine::control::Ref;
+use crate::scheduler::cancel::{self, Asked};
 use crate::scheduler::wait::{Wait, Woken, here, unpark_with_permit, worker};
 use crate::thread::ThreadHandle;
 
@@ -52,6 +54,46 @@ impl Coroutine {
             Inner::Coroutine(inner) => unpark_with_permit(inner),
             Inner::Thread(thread) => thread.unpark(),
         }
+    }
+
+    /// Asks it to end: its next suspension, or the one that it is in, unwinds it, without a word from the panic hook,
+    /// and a join gives [`JoinError::Cancelled`](crate::JoinError::Cancelled). It is never interrupted between
+    /// suspensions. If it has not started it never runs.
+    ///
+    /// From any thread; does nothing to one that has ended. However often it is asked before it is unwound, it is
+    /// unwound once. IO in flight is called off, and waited for, before the unwinding; what had been received by then
+    /// is returned instead, and the unwinding left to the next suspension.
+    ///
+    /// # Errors
+    ///
+    /// [`CancelError`], where nothing is cancelled: under `panic = "abort"`, and for a plain thread.
+    pub fn cancel(&self) -> Result<(), CancelError> {
+        match &self.0 {
+            Inner::Thread(_) => Err(CancelError::Thread),
+            Inner::Coroutine(_) if cfg!(panic = "abort") => Err(CancelError::PanicAborts),
+            Inner::Coroutine(inner) => {
+                cancel::request(inner);
+                Ok(())
+            }
+        }
+    }
+
+    /// How often it was asked to end, less what [`uncancel`](Self::uncancel) took back.
+    pub fn cancelling(&self) -> u32 {
+        match &self.0 {
+            Inner::Coroutine(inner) => Asked::of(inner).count().into(),
+            Inner::Thread(_) => 0,
+        }
+    }
+
+    /// For who has caught a cancellation and takes it as dealt with: counts one request less, and returns how many are
+    /// left. What encloses it can tell by the count whether it was meant as well. Requests that were all taken back before
+    /// they arrived are forgotten.
+    pub fn uncancel(&self) -> u32 {
+        let Inner::Coroutine(inner) = &self.0 else {
+            return 0;
+        };
+        Asked::less(inner).count().into()
     }
 
     /// Its number, unique in the process.

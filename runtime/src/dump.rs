@@ -200,7 +200,7 @@ fn look_at(control: &Control, shared: &Shared) -> Option<CoroutineInfo> {
     let state = match control.phase() {
         Phase::Free | Phase::Finished => return None,
         Phase::Queued => State::Queued,
-        Phase::Started if control.token.is_parked() => {
+        Phase::Started if control.token.is_parked() || control.claim.is_open() => {
             let wait = Wait::describe(control.wait.load(Ordering::Relaxed));
             State::Waiting(wait, control.parked_for(shared.now()))
         }

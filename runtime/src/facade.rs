@@ -28,3 +28,11 @@ impl<T> UnsafeCell<T> {
         f(self.0.get())
     }
 }
+
+/// Makes a function `const`, which loom's types do not allow.
+macro_rules! const_fn {
+    ($visibility:vis fn $($rest:tt)*) => {
+        $visibility const fn $($rest)*
+    };
+}
+pub(crate) use const_fn;

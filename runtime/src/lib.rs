@@ -18,6 +18,7 @@
 
 #[macro_use]
 mod spawn;
+mod cancel;
 mod config;
 mod coroutine;
 mod current;
@@ -27,8 +28,10 @@ pub mod poller;
 mod prefetch;
 mod runtime;
 mod scheduler;
+pub mod sync;
 mod thread;
 
+pub use cancel::{CancelError, Cancelled, catch_cancel, shield};
 pub use config::RuntimeBuilder;
 pub use coroutine::guard::{Guard, ParseGuardError};
 pub use coroutine::outcome::JoinError;

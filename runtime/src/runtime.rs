@@ -161,9 +161,10 @@ impl Runtime {
     ///
     /// # Cancellation
     ///
-    /// A shutdown of the waiting coroutine's own runtime unwinds it from here,
-    /// but only once `f` has been unwound. In a destructor that such an unwinding
-    /// runs, `f` runs in the coroutine itself.
+    /// Where the waiting coroutine is to end, by a cancellation or a shutdown of
+    /// its own runtime, `f` is asked to end as well, and the waiting one unwound
+    /// from here once `f` has been. In a destructor that such an unwinding runs,
+    /// `f` runs in the coroutine itself.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where

@@ -8,6 +8,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::cancel::CancelError;
 use crate::coroutine::control::{Birth, Control, Ref, Waiter};
 use crate::coroutine::outcome::JoinError;
 use crate::coroutine::slab;
@@ -15,6 +16,7 @@ use crate::coroutine::stack::{MAX_STACK_SIZE, MIN_STACK_SIZE};
 use crate::current::Coroutine;
 use crate::facade::Ordering;
 use crate::runtime::default_runtime;
+use crate::scheduler::cancel;
 use crate::scheduler::shared::Shared;
 use crate::scheduler::start::discard_detached;
 use crate::scheduler::wait::{self, Wait, Woken, here};
@@ -387,8 +389,8 @@ impl<T> JoinHandle<T> {
         self.join_as(false)
     }
 
-    /// [`JoinHandle::join`], but no shutdown unwinds the caller out of it before
-    /// the coroutine has ended.
+    /// [`JoinHandle::join`], but nothing unwinds the caller out of it before the
+    /// coroutine has ended. If the caller is to end, the coroutine is asked to.
     pub(crate) fn join_masked(self) -> Result<T, JoinError> {
         self.join_as(true)
     }
@@ -414,6 +416,15 @@ impl<T> JoinHandle<T> {
     #[inline]
     pub fn is_finished(&self) -> bool {
         self.inner().life.is_done()
+    }
+
+    /// Asks the coroutine to end, as [`Coroutine::cancel`].
+    ///
+    /// # Errors
+    ///
+    /// [`CancelError`] under `panic = "abort"`.
+    pub fn cancel(&self) -> Result<(), CancelError> {
+        self.coroutine.cancel()
     }
 
     /// The coroutine.
@@ -465,8 +476,13 @@ impl<T> JoinHandle<T> {
         }
         let joining = &here.worker().remote().counters.joining;
         joining.store(joining.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        let mut told = false;
+        let mut told = masked && here.is_cancelled();
+        let mut passed_on = false;
         let unwind = loop {
+            if masked && told && !passed_on {
+                passed_on = true;
+                cancel::request(self.inner());
+            }
             let woken = if masked {
                 here.park_masked(Wait::Joining)
             } else {

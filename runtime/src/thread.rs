@@ -1,11 +1,12 @@
 //! Plain threads that wait: each blocks on a parker of its own.
 
 use std::cell::OnceCell;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crossbeam_utils::sync::Parker;
 
+use crate::coroutine::claim::Claim;
 use crate::scheduler::worker::next_id;
 
 /// A thread as [`crate::current`] shows it, with its permit for
@@ -21,6 +22,62 @@ pub(crate) struct ThreadHandle {
 thread_local! {
     static PARKER: Parker = Parker::new();
     static HANDLE: OnceCell<Arc<ThreadHandle>> = const { OnceCell::new() };
+    static WAIT: Arc<ThreadWait> = Arc::default();
+}
+
+/// A thread as one that waits in the queue of a lock or a channel. It waits in
+/// one call at a time, so it has one of these.
+#[derive(Default)]
+pub(crate) struct ThreadWait {
+    pub(crate) claim: Claim,
+    ended: Mutex<bool>,
+    told: Condvar,
+}
+
+/// The current thread's.
+pub(crate) fn waiter() -> Arc<ThreadWait> {
+    // The thread ends and its locals are gone: one for this call.
+    WAIT.try_with(Arc::clone).unwrap_or_default()
+}
+
+impl ThreadWait {
+    /// Begins a wait.
+    pub(crate) fn open(&self) {
+        *self.ended() = false;
+        self.claim.open();
+    }
+
+    /// Blocks until whoever took the claim has said so; false if the deadline
+    /// passed before.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        let mut ended = self.ended();
+        while !*ended {
+            ended = match deadline {
+                None => self.told.wait(ended).unwrap_or_else(|e| e.into_inner()),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.told
+                        .wait_timeout(ended, left)
+                        .unwrap_or_else(|e| e.into_inner())
+                        .0
+                }
+            };
+        }
+        true
+    }
+
+    /// For whoever took the claim: the wait is over.
+    pub(crate) fn end(&self) {
+        *self.ended() = true;
+        self.told.notify_one();
+    }
+
+    fn ended(&self) -> MutexGuard<'_, bool> {
+        self.ended.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 /// Blocks the thread until `done`, of which whoever makes it so tells the

@@ -4,7 +4,12 @@
 //! short runs; here the same files run over the runtime's own facade, for
 //! hundreds of thousands of operations.
 
-#[allow(dead_code, unused_imports, reason = "not every test needs all")]
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "not every test needs all"
+)]
 #[path = "../../../runtime/src/facade.rs"]
 mod facade;
 

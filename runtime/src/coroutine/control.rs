@@ -35,6 +35,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::coroutine::claim::Claim;
 use crate::coroutine::fiber::{Fiber, Yielder};
 use crate::coroutine::life::Life;
 use crate::coroutine::outcome::JoinError;
@@ -87,6 +88,11 @@ pub(crate) struct Control {
     /// In a shutdown: while it was suspended there was a moment without a panic
     /// on its thread. So one that is under way when it is resumed is not its own.
     pub(crate) calm: Cell<bool>,
+    /// Of a wait that others may end without the token.
+    pub(crate) claim: Claim,
+    /// Whether its next suspension is to unwind it: a request is pending, and no
+    /// shield is up.
+    pub(crate) due: Cell<bool>,
     /// The worker's coarse clock when it last parked, in [`TICK`]s.
     since: AtomicU32,
     /// About where its stack pointer was when it last suspended.
@@ -102,6 +108,15 @@ pub(crate) struct Control {
     site: AtomicPtr<Location<'static>>,
     /// The runtime's number.
     pub(crate) runtime: AtomicU64,
+    /// How often it was asked to end, and how often less what was taken back;
+    /// see [`Asked`](crate::scheduler::cancel::Asked).
+    pub(crate) asked: AtomicU32,
+    /// The number of the last request that an unwinding has dealt with.
+    pub(crate) delivered: Cell<u16>,
+    /// Shields that hold delivery back.
+    pub(crate) shields: Cell<u8>,
+    /// Whether a request was made and not delivered.
+    pub(crate) pending: Cell<bool>,
 }
 
 const _: () = assert!(std::mem::offset_of!(Control, storage) == 64);
@@ -170,6 +185,8 @@ impl Control {
             named: AtomicU8::new(0),
             stack_size: Cell::new(0),
             local: Cell::new(false),
+            claim: Claim::new(),
+            due: Cell::new(false),
             since: AtomicU32::new(0),
             suspended_at: Cell::new(std::ptr::null()),
             calm: Cell::new(false),
@@ -180,6 +197,10 @@ impl Control {
             id: AtomicU64::new(0),
             site: AtomicPtr::new(std::ptr::null_mut()),
             runtime: AtomicU64::new(0),
+            asked: AtomicU32::new(0),
+            delivered: Cell::new(0),
+            shields: Cell::new(0),
+            pending: Cell::new(false),
         };
         // SAFETY: the caller's promise.
         unsafe { at.write(free) };
@@ -207,6 +228,11 @@ impl Control {
         self.stack_size.set(birth.stack_size);
         self.local.set(false);
         self.calm.set(false);
+        self.due.set(false);
+        self.pending.set(false);
+        self.shields.set(0);
+        self.asked.store(0, Ordering::Relaxed);
+        self.delivered.set(0);
         self.vtable.set(Some(&Tie::<F, T>::VTABLE));
         self.site
             .store((&raw const *birth.site).cast_mut(), Ordering::Relaxed);

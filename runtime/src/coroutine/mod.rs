@@ -7,6 +7,7 @@
 //! and [`guard`] where stacks come from, [`overflow`] what happens at the end
 //! of one, [`outcome`] what a join returns.
 
+pub(crate) mod claim;
 pub(crate) mod control;
 pub(crate) mod fiber;
 pub(crate) mod guard;

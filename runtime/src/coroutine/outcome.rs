@@ -6,6 +6,7 @@ use std::io;
 
 use crate::coroutine::control::Ref;
 use crate::facade::Ordering;
+use crate::scheduler::wait::Here;
 
 /// Why [`JoinHandle::join`](crate::JoinHandle::join) has no value to return.
 #[non_exhaustive]
@@ -13,7 +14,8 @@ pub enum JoinError {
     /// The closure panicked; this is the payload of the panic.
     Panicked(Box<dyn Any + Send + 'static>),
     /// The coroutine was unwound before it finished, or dropped before it
-    /// started: its runtime was shut down.
+    /// started: somebody [cancelled](crate::JoinHandle::cancel) it, or its
+    /// runtime was shut down.
     Cancelled,
     /// The coroutine never ran because no stack could be had for it. The
     /// closure has been dropped. The error says which limit was hit.
@@ -55,7 +57,7 @@ impl JoinError {
         }
     }
 
-    /// Whether the coroutine was unwound or dropped by a shutdown.
+    /// Whether the coroutine was unwound, or dropped before it started.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, JoinError::Cancelled)
     }
@@ -89,7 +91,7 @@ impl fmt::Display for JoinError {
                 None => f.write_str("the coroutine panicked with a payload that is not a string"),
             },
             JoinError::Cancelled => {
-                f.write_str("the coroutine was unwound because its runtime was shut down")
+                f.write_str("the coroutine was cancelled, or its runtime was shut down")
             }
             JoinError::NotStarted(e) => write!(f, "the coroutine could not start: {e}"),
         }
@@ -124,14 +126,32 @@ impl std::error::Error for JoinError {
 /// unwinds again.
 pub(crate) struct Unwinding {
     coroutine: Ref,
+    why: Why,
+}
+
+/// What unwinds a coroutine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    Cancelled,
+    Shutdown,
 }
 
 impl Unwinding {
     /// Raises the flag of the running coroutine and starts to unwind it. Does
     /// not call the panic hook.
-    pub(crate) fn start(coroutine: Ref) -> ! {
+    pub(crate) fn start(coroutine: Ref, why: Why) -> ! {
         coroutine.unwinding.store(true, Ordering::Relaxed);
-        std::panic::resume_unwind(Box::new(Unwinding { coroutine }))
+        std::panic::resume_unwind(Box::new(Unwinding { coroutine, why }))
+    }
+}
+
+impl Unwinding {
+    pub(crate) fn why(&self) -> Why {
+        self.why
+    }
+
+    pub(crate) fn is_of(&self, here: &Here) -> bool {
+        self.coroutine.as_ptr() == here.coroutine()
     }
 }
 

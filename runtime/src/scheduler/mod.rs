@@ -9,15 +9,18 @@
 //! workers of one runtime share. The queues are [`run_queue`],
 //! [`deque`] (unstarted), [`inbox`] (wake-ups from other threads) and
 //! [`injector`] (spawns from outside); [`timers`] is each worker's own.
+//! [`cancel`] has a coroutine end early, over [`requests`].
 //!
 //! `README.md` in this folder tells the protocols and why nothing is lost.
 
+pub(crate) mod cancel;
 pub(crate) mod deque;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod injector;
 pub(crate) mod list;
 pub(crate) mod remote;
+pub(crate) mod requests;
 pub(crate) mod run_queue;
 pub(crate) mod search;
 pub(crate) mod shared;

@@ -307,6 +307,7 @@ impl Worker {
         !self.remote().inbox().is_empty()
             || self.is_work_elsewhere(BACKLOG)
             || self.is_stopping_news()
+            || self.has_requests()
             || self.is_wound_up()
     }
 

@@ -11,10 +11,12 @@ use crate::coroutine::outcome::JoinError;
 use crate::coroutine::stack::StackPool;
 use crate::facade::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::poller::Io;
+use crate::scheduler::cancel::Letter;
 use crate::scheduler::deque::{Owner, deque};
 use crate::scheduler::idle::Idle;
 use crate::scheduler::injector::Injector;
 use crate::scheduler::remote::{DEQUE, Remote};
+use crate::scheduler::requests::Requests;
 use crate::scheduler::start;
 
 pub(crate) struct Shared {
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) stacks: Arc<StackPool>,
     /// Of all workers' clocks.
     epoch: Instant,
+    pub(crate) cancels: Requests<Letter>,
     stopping: AtomicBool,
     /// Workers that have taken notice, and so hand nothing over any more.
     stopped: AtomicUsize,
@@ -60,6 +63,7 @@ impl Shared {
                 idle: Idle::new(workers),
                 stacks,
                 epoch: Instant::now(),
+                cancels: Requests::new(),
                 stopping: AtomicBool::new(false),
                 stopped: AtomicUsize::new(0),
                 io: std::sync::OnceLock::new(),

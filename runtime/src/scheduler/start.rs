@@ -12,6 +12,7 @@ use crate::coroutine::life::Finish;
 use crate::coroutine::outcome::JoinError;
 use crate::coroutine::stack::StackPool;
 use crate::facade::Ordering;
+use crate::scheduler::cancel::Asked;
 use crate::scheduler::remote::{Remote, bump};
 use crate::scheduler::wait;
 use crate::scheduler::worker::Worker;
@@ -258,7 +259,7 @@ impl Worker {
         self.run_on(coroutine, yielder, me, |control| {
             // SAFETY: just taken from its queue by this worker, on its own stack.
             unsafe {
-                if !self.is_stopping() {
+                if !self.is_stopping() && Asked::of(control).count() == 0 {
                     control.run();
                 } else {
                     // As a coroutine that is being unwound, so that the closure's
@@ -314,6 +315,9 @@ impl Worker {
         let finished = &self.remote().counters.finished;
         finished.store(finished.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         control.set_phase(Phase::Started);
+        // It has returned: what is left is not cut short.
+        control.due.set(false);
+        control.shields.set(1);
         self.set_running(Some(coroutine));
         // SAFETY: the outcome is unclaimed, so it is ours.
         unsafe { discard_detached(control) };

@@ -17,9 +17,10 @@ use std::time::Instant;
 
 use crate::coroutine::control::{Control, Ref};
 use crate::coroutine::fiber::Order;
-use crate::coroutine::outcome::Unwinding;
+use crate::coroutine::outcome::{Unwinding, Why};
 use crate::facade::Ordering;
 use crate::poller::{Key, Poller};
+use crate::scheduler::cancel::Asked;
 use crate::scheduler::remote::{Remote, bump};
 use crate::scheduler::timers::Timer;
 use crate::scheduler::worker::Worker;
@@ -31,6 +32,12 @@ pub(crate) enum Wait {
     Parked,
     Sleeping,
     Joining,
+    Locking,
+    Notified,
+    Acquiring,
+    Sending,
+    Receiving,
+    Selecting,
     Recv,
     Send,
     Accept,
@@ -43,10 +50,16 @@ pub(crate) enum Wait {
 
 impl Wait {
     pub(crate) fn describe(wait: u8) -> &'static str {
-        const NAMES: [(Wait, &str); 11] = [
+        const NAMES: [(Wait, &str); 17] = [
             (Wait::Parked, "park"),
             (Wait::Sleeping, "sleep"),
             (Wait::Joining, "join"),
+            (Wait::Locking, "lock"),
+            (Wait::Notified, "wait"),
+            (Wait::Acquiring, "acquire"),
+            (Wait::Sending, "send to a channel"),
+            (Wait::Receiving, "receive from a channel"),
+            (Wait::Selecting, "select"),
             (Wait::Recv, "recv"),
             (Wait::Send, "send"),
             (Wait::Accept, "accept"),
@@ -203,10 +216,54 @@ impl Here {
         }
         let calm = !std::thread::panicking();
         let order = self.switch_away();
-        if order == Order::GO || !self.may_unwind(calm) {
+        if !self.is_due(order) || !self.may_unwind(calm) {
             None
         } else {
             Some(Woken::Cancelled)
+        }
+    }
+
+    /// Suspends until somebody has taken the claim that the caller has opened:
+    /// whoever it waits for, its deadline, or, unless `masked`, who unwinds it.
+    /// [`Woken::Unparked`] stands for the first.
+    #[inline]
+    pub(crate) fn wait_claimed(&self, why: Wait, deadline: Option<Instant>, masked: bool) -> Woken {
+        let control = self.control();
+        if !masked && self.is_cancelled() && control.claim.take() {
+            return Woken::Cancelled;
+        }
+        match deadline {
+            None => self.suspend_claimed(why, masked),
+            Some(deadline) => {
+                let worker = self.worker();
+                let timer = Timer::new(worker.shared.at(deadline), self.coroutine);
+                // SAFETY: as in `park_until`.
+                unsafe { worker.timers.insert(&timer) };
+                let woken = self.suspend_claimed(why, masked);
+                let fired = !worker.timers.remove(&timer);
+                if woken == Woken::Unparked && fired {
+                    Woken::TimedOut
+                } else {
+                    woken
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn suspend_claimed(&self, why: Wait, masked: bool) -> Woken {
+        let worker = self.worker();
+        let control = self.control();
+        control.wait.store(why as u8, Ordering::Relaxed);
+        control.parks_at(worker.clock());
+        bump(&worker.remote().counters.parks);
+        let calm = !std::thread::panicking();
+        let order = self.switch_away();
+        // Asked even if masked: what the worker noted holds for this suspension.
+        if !self.is_due(order) || !self.may_unwind(calm) || masked {
+            Woken::Unparked
+        } else {
+            Woken::Cancelled
         }
     }
 
@@ -231,16 +288,16 @@ impl Here {
     pub(crate) fn yield_now(&self) {
         let worker = self.worker();
         worker.push_ready(self.coroutine);
-        // One that was told of the shutdown and goes on may have no other moment.
-        let calm = worker.order() != Order::GO && !std::thread::panicking();
+        // One that was told to end and goes on may have no other moment.
+        let calm = !std::thread::panicking();
         let order = self.switch_away();
-        if order != Order::GO {
-            self.yielded_into_shutdown(calm);
+        if self.is_due(order) {
+            self.yielded_into_the_end(calm);
         }
     }
 
     #[cold]
-    fn yielded_into_shutdown(&self, calm: bool) {
+    fn yielded_into_the_end(&self, calm: bool) {
         // If its worker had not taken notice yet, whether it was calm was not
         // worth finding out; the worker has seen to that when it did.
         if self.may_unwind(calm) {
@@ -256,10 +313,16 @@ impl Here {
         unsafe { (*self.control().yielder.get()).suspend(()) }
     }
 
+    /// Whether the coroutine is to end: `order` is what it was resumed with.
+    #[inline(always)]
+    fn is_due(&self, order: Order) -> bool {
+        order != Order::GO || self.control().due.get()
+    }
+
     /// Whether a park would return [`Woken::Cancelled`] at once.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.worker().order() != Order::GO && self.may_unwind(!std::thread::panicking())
+        self.is_due(self.worker().order()) && self.may_unwind(!std::thread::panicking())
     }
 
     /// The same if its runtime stops but its worker may not have noticed yet.
@@ -297,9 +360,10 @@ impl Here {
     /// it must unwind all the same, and drop that. With another's panic under way
     /// its next wait could not tell it from one of its own, and would be put off
     /// until that panic is over, which may be waiting for this very coroutine.
+    /// Only in a shutdown: a request to cancel can wait, its result cannot.
     #[cold]
     pub(crate) fn is_last_chance(&self) -> bool {
-        std::thread::panicking()
+        self.worker().order() != Order::GO && std::thread::panicking()
     }
 
     /// Whether a shutdown is unwinding this coroutine at this moment.
@@ -311,7 +375,18 @@ impl Here {
     /// Unwinds this coroutine, without a word from the panic hook.
     #[cold]
     pub(crate) fn unwind(&self) -> ! {
-        Unwinding::start(self.reference())
+        let control = self.control();
+        // A request is delivered once. A shutdown is for good.
+        control.due.set(false);
+        control.pending.set(false);
+        // Letters that are still on their way ask for no more than this.
+        control.delivered.set(Asked::of(control).number());
+        let why = if self.worker().order() == Order::GO {
+            Why::Cancelled
+        } else {
+            Why::Shutdown
+        };
+        Unwinding::start(self.reference(), why)
     }
 }
 
@@ -326,6 +401,17 @@ pub(crate) fn unpark(coroutine: NonNull<Control>) {
     }
 }
 
+/// Has a suspended coroutine look again, whatever it waits for. On its home's
+/// thread, for a coroutine that has started.
+pub(crate) fn interrupt(coroutine: NonNull<Control>) {
+    // SAFETY: blocks are never unmapped.
+    if unsafe { coroutine.as_ref() }.claim.take() {
+        make_ready(coroutine);
+    } else {
+        unpark(coroutine);
+    }
+}
+
 /// The same, with a permit for the public `park`.
 #[inline]
 pub(crate) fn unpark_with_permit(coroutine: &Ref) {
@@ -336,7 +422,7 @@ pub(crate) fn unpark_with_permit(coroutine: &Ref) {
 
 /// Puts a coroutine that the caller has unparked into its home's queues.
 #[inline]
-fn make_ready(coroutine: NonNull<Control>) {
+pub(crate) fn make_ready(coroutine: NonNull<Control>) {
     // SAFETY: it was parked, so it is alive until it has run again.
     let home: *const Remote = unsafe { coroutine.as_ref() }
         .home

@@ -72,6 +72,8 @@ pub(crate) struct Worker {
     put_off: Cell<bool>,
     /// Parks that had no need to wait, since one last made way.
     eager: Cell<u32>,
+    /// The version of the requests to cancel that it has seen.
+    pub(crate) requests_seen: Cell<u64>,
     quantum: Cell<u32>,
     /// What is left of this round's starts.
     starts: Cell<u32>,
@@ -126,6 +128,7 @@ impl Worker {
             stopping: Cell::new(false),
             put_off: Cell::new(false),
             eager: Cell::new(0),
+            requests_seen: Cell::new(0),
             quantum: Cell::new(QUANTUM),
             starts: Cell::new(0),
             left_over: Cell::new(false),
@@ -207,6 +210,9 @@ impl Worker {
             self.quantum.set(quantum * 2);
         }
         self.fire_timers(now);
+        if self.has_requests() {
+            self.take_requests();
+        }
         if self.is_stopping_news() {
             self.begin_to_stop();
         }
@@ -248,7 +254,10 @@ impl Worker {
     pub(crate) fn fire_timers(&self, now: u64) {
         while let Some(coroutine) = self.timers.pop_due(now) {
             // SAFETY: it waits for the timer, so it is alive.
-            if unsafe { coroutine.as_ref() }.token.is_parked() {
+            let control = unsafe { coroutine.as_ref() };
+            if control.claim.take() {
+                self.push_ready(coroutine);
+            } else if control.token.is_parked() {
                 wait::unpark(coroutine);
             }
         }
@@ -318,7 +327,7 @@ impl Worker {
         unsafe { (*fiber).resume(self.order.get()) };
         self.set_running(None);
         if self.may_try_again() {
-            self.unwind_leftovers();
+            self.try_again();
         }
     }
 
@@ -366,7 +375,7 @@ impl Worker {
     /// without going through the loop.
     #[inline]
     pub(crate) fn next_for_this_stack(&self, size: u32) -> Option<NonNull<Control>> {
-        if self.joiners_first() || self.stopping.get() {
+        if self.joiners_first() || self.stopping.get() || self.put_off.get() {
             return None;
         }
         let coroutine = self.next_to_start()?;
@@ -468,9 +477,19 @@ impl Worker {
                 if calm {
                     control.calm.set(true);
                 }
-                wait::unpark(NonNull::from(control));
+                wait::interrupt(NonNull::from(control));
             }
         });
+    }
+
+    #[cold]
+    fn try_again(&self) {
+        if self.stopping.get() {
+            self.unwind_leftovers();
+        } else {
+            self.put_off.set(false);
+            self.retry_due();
+        }
     }
 
     /// A coroutine could not be unwound because of a panic on this thread.
@@ -482,7 +501,7 @@ impl Worker {
     /// turn: the next may begin with a panic that waits for one of them to go.
     #[inline]
     fn may_try_again(&self) -> bool {
-        self.put_off.get() && self.stopping.get() && !std::thread::panicking()
+        self.put_off.get() && !std::thread::panicking()
     }
 
     /// Counts a park that has no need to wait. True once in a while: then it is

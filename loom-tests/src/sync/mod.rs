@@ -1,0 +1,9 @@
+//! The runtime's files of the same names, compiled over this crate's facade; and
+//! in place of those that know coroutines and threads, what models need of them.
+
+pub(crate) mod lock;
+pub(crate) mod party;
+#[path = "../../../runtime/src/sync/queue.rs"]
+pub(crate) mod queue;
+#[path = "../../../runtime/src/sync/raw_mutex.rs"]
+pub(crate) mod raw_mutex;
