@@ -17,7 +17,11 @@ const STRUCTURES: &[(&str, &str)] = &[
     ("requests", "scheduler"),
     ("token", "coroutine"),
     ("life", "coroutine"),
+    ("raw_condvar", "sync"),
     ("raw_mutex", "sync"),
+    ("raw_oneshot", "sync"),
+    ("raw_rwlock", "sync"),
+    ("raw_semaphore", "sync"),
 ];
 
 fn main() {

@@ -16,6 +16,285 @@ pub(crate) struct Mutant {
 /// Mutants of the runtime's files.
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "raw_condvar_releases_before_it_waits",
+        structure: "raw_condvar",
+        original: "        let mut waiters = self.waiters.lock();
+        party.open();",
+        broken: "        let unlock_again = release;
+        unlock_again();
+        let release = || {};
+        let mut waiters = self.waiters.lock();
+        party.open();",
+        caught_by: "a_notification_is_heard",
+    },
+    Mutant {
+        name: "raw_condvar_notifies_one_and_forgets_those_behind",
+        structure: "raw_condvar",
+        original: "            .store(!waiters.is_empty(), Ordering::Relaxed);
+        drop(waiters);
+        if let",
+        broken: "            .store(false, Ordering::Relaxed);
+        drop(waiters);
+        if let",
+        caught_by: "each_of_two_notifications_is_heard",
+    },
+    Mutant {
+        name: "raw_condvar_leaves_and_forgets_those_behind",
+        structure: "raw_condvar",
+        original: "            .store(!waiters.is_empty(), Ordering::Relaxed);
+        drop(waiters);
+        match",
+        broken: "            .store(false, Ordering::Relaxed);
+        drop(waiters);
+        match",
+        caught_by: "one_that_gives_up_takes_no_notification_with_it",
+    },
+    Mutant {
+        name: "raw_condvar_notifies_all_but_is_content_with_one",
+        structure: "raw_condvar",
+        original: "        let batch = waiters.pop_all();
+        self.waited_for",
+        broken: "        let mut batch = crate::sync::queue::Batch::new();
+        if let Some(claimed) = waiters.pop() {
+            batch.push(claimed);
+        }
+        self.waited_for",
+        caught_by: "all_are_notified",
+    },
+    Mutant {
+        name: "raw_oneshot_sets_and_wakes_nobody",
+        structure: "raw_oneshot",
+        original: "        state.value = Some(value);
+        let batch = state.waiters.pop_all();
+        drop(state);
+        batch.wake(CHANGED);",
+        broken: "        state.value = Some(value);",
+        caught_by: "what_is_set_is_taken",
+    },
+    Mutant {
+        name: "raw_oneshot_is_abandoned_and_wakes_nobody",
+        structure: "raw_oneshot",
+        original: "        state.promised = false;
+        let batch = state.waiters.pop_all();
+        drop(state);
+        batch.wake(CHANGED);",
+        broken: "        state.promised = false;",
+        caught_by: "a_broken_promise_is_heard_of",
+    },
+    Mutant {
+        name: "raw_oneshot_looks_before_it_has_the_lock",
+        structure: "raw_oneshot",
+        original: "        let mut state = self.state.lock();
+        match state.take() {
+            Err(Missing::Pending) => {}
+            known => return known,
+        }",
+        broken: "        match self.try_take() {
+            Err(Missing::Pending) => {}
+            known => return known,
+        }
+        let mut state = self.state.lock();",
+        caught_by: "what_is_set_is_taken",
+    },
+    Mutant {
+        name: "raw_oneshot_can_be_set_again_once_it_was_taken",
+        structure: "raw_oneshot",
+        original: "        if state.set {",
+        broken: "        if state.value.is_some() {",
+        caught_by: "one_of_two_sets_it",
+    },
+    Mutant {
+        name: "raw_oneshot_gives_up_with_the_value",
+        structure: "raw_oneshot",
+        original: "            match state.take() {
+                Err(Missing::Pending) if ended != Ended::TimedOut => {}",
+        broken: "            match state.take() {
+                Ok(_) if ended == Ended::TimedOut => return Err(Missing::Pending),
+                Err(Missing::Pending) if ended != Ended::TimedOut => {}",
+        caught_by: "what_is_set_as_the_waiter_gives_up_is_not_lost",
+    },
+    Mutant {
+        name: "raw_rwlock_does_not_say_that_it_waits",
+        structure: "raw_rwlock",
+        original: "                state | WAITERS
+            };",
+        broken: "                state
+            };",
+        caught_by: "writers_exclude_each_other",
+    },
+    Mutant {
+        name: "raw_rwlock_reader_looks_before_it_has_the_queues",
+        structure: "raw_rwlock",
+        original: "            let mut waiters = self.waiters.lock();
+            if self.take_or_announce(admits_reader, READER) {
+                return true;
+            }",
+        broken: "            if self.take_or_announce(admits_reader, READER) {
+                return true;
+            }
+            let mut waiters = self.waiters.lock();",
+        caught_by: "a_writer_excludes_readers",
+    },
+    Mutant {
+        name: "raw_rwlock_writer_looks_before_it_has_the_queues",
+        structure: "raw_rwlock",
+        original: "            let mut waiters = self.waiters.lock();
+            if self.take_or_announce(admits_writer, WRITER) {
+                return true;
+            }",
+        broken: "            if self.take_or_announce(admits_writer, WRITER) {
+                return true;
+            }
+            let mut waiters = self.waiters.lock();",
+        caught_by: "writers_exclude_each_other",
+    },
+    Mutant {
+        name: "raw_rwlock_admits_a_writer_beside_readers",
+        structure: "raw_rwlock",
+        original: "    state & !WAITERS == 0",
+        broken: "    state & WRITER == 0",
+        caught_by: "a_writer_excludes_readers",
+    },
+    Mutant {
+        name: "raw_rwlock_hands_over_and_lets_go",
+        structure: "raw_rwlock",
+        original: "self.state.store(WRITER | rest, Ordering::Relaxed);",
+        broken: "self.state.store(rest, Ordering::Relaxed);",
+        caught_by: "readers_and_writers_take_turns",
+    },
+    Mutant {
+        name: "raw_rwlock_forgets_those_behind",
+        structure: "raw_rwlock",
+        original: "        if self.is_empty() { 0 } else { WAITERS }",
+        broken: "        0",
+        caught_by: "writers_exclude_each_other",
+    },
+    Mutant {
+        name: "raw_rwlock_last_reader_does_not_make_way",
+        structure: "raw_rwlock",
+        original: "        if state == READER | WAITERS {",
+        broken: "        if state == WAITERS {",
+        caught_by: "a_writer_excludes_readers",
+    },
+    Mutant {
+        name: "raw_rwlock_writer_leaves_and_lets_nobody_in",
+        structure: "raw_rwlock",
+        original: "        if !waiters.writers.is_empty() || !self.join_readers() {",
+        broken: "        if true {",
+        caught_by: "a_writer_that_gives_up_does_not_hold_up_readers",
+    },
+    Mutant {
+        name: "raw_rwlock_writer_goes_on_as_a_reader_and_lets_nobody_in",
+        structure: "raw_rwlock",
+        original: "            let batch = waiters.readers.pop_all();
+            self.store_readers(1",
+        broken: "            let batch = waiters.writers.pop_all();
+            self.store_readers(1",
+        caught_by: "readers_that_wait_come_in_with_one_that_wrote",
+    },
+    Mutant {
+        name: "raw_rwlock_lets_more_readers_in_than_it_counts",
+        structure: "raw_rwlock",
+        original: "self.store_readers(1 + batch.len(), &waiters);",
+        broken: "self.store_readers(batch.len(), &waiters);",
+        caught_by: "a_writer_that_goes_on_as_a_reader_lets_readers_in",
+    },
+    Mutant {
+        name: "raw_rwlock_reader_releases_without_release",
+        structure: "raw_rwlock",
+        original: "self.state.fetch_sub(READER, Ordering::Release);",
+        broken: "self.state.fetch_sub(READER, Ordering::Relaxed);",
+        caught_by: "a_writer_excludes_readers",
+    },
+    Mutant {
+        name: "raw_rwlock_writer_releases_without_release",
+        structure: "raw_rwlock",
+        original: ".compare_exchange(WRITER, 0, Ordering::Release, Ordering::Relaxed);",
+        broken: ".compare_exchange(WRITER, 0, Ordering::Relaxed, Ordering::Relaxed);",
+        caught_by: "writers_exclude_each_other",
+    },
+    Mutant {
+        name: "raw_rwlock_makes_way_without_acquire",
+        structure: "raw_rwlock",
+        original: "            WAITERS | WRITER,
+            Ordering::Acquire,",
+        broken: "            WAITERS | WRITER,
+            Ordering::Relaxed,",
+        caught_by: "two_readers_make_way_for_a_writer",
+    },
+    Mutant {
+        name: "raw_semaphore_does_not_say_that_it_waits",
+        structure: "raw_semaphore",
+        original: "                state | WAITERS
+            };",
+        broken: "                state
+            };",
+        caught_by: "one_permit_is_one_holder",
+    },
+    Mutant {
+        name: "raw_semaphore_looks_before_it_has_the_queue",
+        structure: "raw_semaphore",
+        original: "            let mut waiters = self.waiters.lock();
+            if self.take_or_announce(permits) {
+                return true;
+            }",
+        broken: "            if self.take_or_announce(permits) {
+                return true;
+            }
+            let mut waiters = self.waiters.lock();",
+        caught_by: "one_permit_is_one_holder",
+    },
+    Mutant {
+        name: "raw_semaphore_forgets_those_behind",
+        structure: "raw_semaphore",
+        original: "let served = if waiters.is_empty() { WAITERS } else { 0 };",
+        broken: "let served = WAITERS;",
+        caught_by: "one_permit_is_one_holder",
+    },
+    Mutant {
+        name: "raw_semaphore_says_twice_that_nobody_waits",
+        structure: "raw_semaphore",
+        original: "        if state & WAITERS == 0 {
+            // Another",
+        broken: "        if false {
+            // Another",
+        caught_by: "one_that_wants_all_gets_them_bit_by_bit",
+    },
+    Mutant {
+        name: "raw_semaphore_serves_one_at_a_time",
+        structure: "raw_semaphore",
+        original: "        while let Some(claimed) = waiters.pop_if(|wanted| wanted <= left) {",
+        broken: "        if let Some(claimed) = waiters.pop_if(|wanted| wanted <= left) {",
+        caught_by: "what_comes_back_at_once_serves_two",
+    },
+    Mutant {
+        name: "raw_semaphore_leaves_and_serves_nobody",
+        structure: "raw_semaphore",
+        original: "            let batch = self.hand_out(&mut waiters);
+            drop(waiters);
+            batch.wake(HANDED);
+            match",
+        broken: "            drop(waiters);
+            match",
+        caught_by: "one_that_gives_up_makes_way_for_those_behind_it",
+    },
+    Mutant {
+        name: "raw_semaphore_releases_without_release",
+        structure: "raw_semaphore",
+        original: "                Ordering::Release,
+                Ordering::Relaxed,",
+        broken: "                Ordering::Relaxed,
+                Ordering::Relaxed,",
+        caught_by: "one_permit_is_one_holder",
+    },
+    Mutant {
+        name: "raw_semaphore_hands_out_without_acquire",
+        structure: "raw_semaphore",
+        original: "let state = self.state.load(Ordering::Acquire);",
+        broken: "let state = self.state.load(Ordering::Relaxed);",
+        caught_by: "one_that_wants_all_gets_them_bit_by_bit",
+    },
+    Mutant {
         name: "raw_mutex_does_not_say_that_it_waits",
         structure: "raw_mutex",
         original: "                state | WAITERS

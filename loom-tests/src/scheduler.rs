@@ -18,5 +18,7 @@ pub(crate) mod wait {
     #[derive(Clone, Copy)]
     pub(crate) enum Wait {
         Locking,
+        Notified,
+        Acquiring,
     }
 }

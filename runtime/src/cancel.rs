@@ -47,17 +47,17 @@ impl std::error::Error for CancelError {}
 /// and the coroutine may go on and return a value. Panics pass through, and so does the unwinding of a shutdown.
 ///
 /// ```
-/// use filature::{catch_cancel, current, sleep, spawn, yield_now, Cancelled};
+/// use filature::{catch_cancel, sleep, spawn_local, yield_now, Cancelled};
 /// # use std::time::Duration;
 /// # filature::run(|| {
-/// let worker = spawn(|| match catch_cancel(|| sleep(Duration::from_secs(3600))) {
+/// let worker = spawn_local(|| match catch_cancel(|| sleep(Duration::from_secs(3600))) {
 ///     Ok(()) => "slept",
 ///     Err(Cancelled) => {
 ///         yield_now(); // waiting is allowed here
 ///         "cleaned up"
 ///     }
 /// });
-/// yield_now();
+/// yield_now(); // on this worker it runs now; one that has not started would never run
 /// worker.cancel().unwrap();
 /// assert_eq!(worker.join().unwrap(), "cleaned up");
 /// # });

@@ -1,6 +1,6 @@
 //! Plain threads that wait: each blocks on a parker of its own.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -20,9 +20,20 @@ pub(crate) struct ThreadHandle {
 }
 
 thread_local! {
+    /// 0 until it is asked for. Has no destructor, so it is there for as long as
+    /// the thread.
+    static ID: Cell<u64> = const { Cell::new(0) };
     static PARKER: Parker = Parker::new();
     static HANDLE: OnceCell<Arc<ThreadHandle>> = const { OnceCell::new() };
     static WAIT: Arc<ThreadWait> = Arc::default();
+}
+
+/// The current thread's number, which no other thread or coroutine ever has.
+pub(crate) fn id() -> u64 {
+    if ID.get() == 0 {
+        ID.set(next_id());
+    }
+    ID.get()
 }
 
 /// A thread as one that waits in the queue of a lock or a channel. It waits in
@@ -106,7 +117,7 @@ impl ThreadHandle {
     pub(crate) fn current() -> Arc<ThreadHandle> {
         let make = || {
             Arc::new(ThreadHandle {
-                id: next_id(),
+                id: id(),
                 name: std::thread::current().name().map(String::from),
                 permit: Mutex::new(false),
                 given: Condvar::new(),

@@ -5,5 +5,13 @@ pub(crate) mod lock;
 pub(crate) mod party;
 #[path = "../../../runtime/src/sync/queue.rs"]
 pub(crate) mod queue;
+#[path = "../../../runtime/src/sync/raw_condvar.rs"]
+pub(crate) mod raw_condvar;
 #[path = "../../../runtime/src/sync/raw_mutex.rs"]
 pub(crate) mod raw_mutex;
+#[path = "../../../runtime/src/sync/raw_oneshot.rs"]
+pub(crate) mod raw_oneshot;
+#[path = "../../../runtime/src/sync/raw_rwlock.rs"]
+pub(crate) mod raw_rwlock;
+#[path = "../../../runtime/src/sync/raw_semaphore.rs"]
+pub(crate) mod raw_semaphore;

@@ -35,11 +35,13 @@ impl Waiter {
         CURRENT.with(Arc::clone)
     }
 
-    /// Its deadline passes, if it waits.
-    pub(crate) fn time_out(&self) {
-        if self.claim.take() {
+    /// Its deadline passes, if it waits; says whether it did.
+    pub(crate) fn time_out(&self) -> bool {
+        let waited = self.claim.take();
+        if waited {
             self.resumed.ring();
         }
+        waited
     }
 }
 

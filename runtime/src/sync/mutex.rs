@@ -5,10 +5,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
-use super::poison::{Before, Flag};
+use super::poison::{Before, Flag, result};
 use super::raw_mutex::RawMutex;
 
 /// A lock around a value, shaped as [`std::sync::Mutex`], poisoning included. A coroutine that waits for it suspends, a
@@ -152,15 +152,6 @@ impl<T: ?Sized> Mutex<T> {
             _not_send: PhantomData,
         };
         result(self.poison.get(), guard)
-    }
-}
-
-#[inline]
-fn result<T>(poisoned: bool, value: T) -> LockResult<T> {
-    if poisoned {
-        Err(PoisonError::new(value))
-    } else {
-        Ok(value)
     }
 }
 

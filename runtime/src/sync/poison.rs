@@ -1,6 +1,7 @@
 //! Whether a lock's holder panicked.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LockResult, PoisonError};
 use std::thread;
 
 use crate::scheduler::wait::here;
@@ -51,5 +52,15 @@ impl Flag {
 
     pub(crate) fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What taking a lock gives.
+#[inline]
+pub(crate) fn result<T>(poisoned: bool, value: T) -> LockResult<T> {
+    if poisoned {
+        Err(PoisonError::new(value))
+    } else {
+        Ok(value)
     }
 }

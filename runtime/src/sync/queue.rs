@@ -143,23 +143,43 @@ impl Queue {
     /// Takes out the oldest whose wait nobody has ended yet, and claims it. The
     /// caller must [`end`](Claimed::end) the wait.
     pub(crate) fn pop(&mut self) -> Option<Claimed> {
+        self.pop_if(|_| true)
+    }
+
+    /// The same, unless there is an older one, ended or not, whose id is not
+    /// `wanted`.
+    pub(crate) fn pop_if(&mut self, wanted: impl Fn(usize) -> bool) -> Option<Claimed> {
         let mut at = self.first;
         // SAFETY: what is in the queue is alive.
         while let Some(entry) = unsafe { at.as_ref() } {
+            if !wanted(entry.id) {
+                return None;
+            }
             // SAFETY: under the queue's lock.
             at = entry.links.with(|links| unsafe { (*links).after });
             // SAFETY: an entry's party is alive while it is queued.
             if unsafe { entry.party.as_ref() }.claim() {
                 self.remove(entry);
-                return Some(Claimed {
-                    party: entry.party,
-                    id: entry.id,
-                    place: entry.place,
-                });
+                return Some(Claimed(NonNull::from(entry)));
             }
             // Ended elsewhere: its owner takes it out.
         }
         None
+    }
+
+    /// Takes out all, and claims those whose wait nobody has ended yet.
+    pub(crate) fn pop_all(&mut self) -> Batch {
+        let mut batch = Batch::new();
+        // SAFETY: what is in the queue is alive.
+        while let Some(entry) = unsafe { self.first.as_ref() } {
+            self.remove(entry);
+            // SAFETY: an entry's party is alive until the entry's owner, which
+            // would have to take it out, has had the lock.
+            if unsafe { entry.party.as_ref() }.claim() {
+                batch.push(Claimed(NonNull::from(entry)));
+            }
+        }
+        batch
     }
 
     /// Sets what comes after `entry`, or first.
@@ -187,34 +207,98 @@ impl Queue {
     }
 }
 
-/// A wait that is the holder's to end.
+/// A wait that is the holder's to end. Until then the waiter does not leave the
+/// frame in which the entry lies.
 #[must_use = "a wait that was claimed and is not ended hangs for ever"]
-pub(crate) struct Claimed {
-    party: NonNull<Party>,
-    id: usize,
-    place: *mut (),
-}
+pub(crate) struct Claimed(NonNull<Entry>);
 
 impl Claimed {
     /// Which of its party's entries was found.
     #[inline]
     pub(crate) fn id(&self) -> usize {
-        self.id
+        self.entry().id
     }
 
     /// What the waiter left to be read or written. Its frame stays until
     /// [`Claimed::end`].
     #[inline]
     pub(crate) fn place(&self) -> *mut () {
-        self.place
+        self.entry().place
     }
 
     /// Ends the wait, with a `kind` of the primitive's own, up to 3. The waiter is
     /// to be woken once the lock is released.
     #[inline]
     pub(crate) fn end(self, kind: usize) -> Wakeup {
+        let entry = self.entry();
         // SAFETY: its claim is ours, so it waits until it is woken.
-        unsafe { Party::end(self.party, Outcome::new(self.id, kind)) }
+        unsafe { Party::end(entry.party, Outcome::new(entry.id, kind)) }
+    }
+
+    #[inline]
+    fn entry(&self) -> &Entry {
+        // SAFETY: the claim is ours, so its owner waits until it is woken.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// Waits that are the holder's to end, oldest first: claimed under a lock, ended
+/// and told after it. They are linked through their entries, so to gather them
+/// takes no memory.
+#[must_use = "a wait that was claimed and is not ended hangs for ever"]
+pub(crate) struct Batch {
+    first: *const Entry,
+    last: *const Entry,
+    len: usize,
+}
+
+impl Batch {
+    #[inline]
+    pub(crate) const fn new() -> Self {
+        Self {
+            first: ptr::null(),
+            last: ptr::null(),
+            len: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds one at the end.
+    pub(crate) fn push(&mut self, claimed: Claimed) {
+        let entry = claimed.entry();
+        // SAFETY: it is in no queue, and the claim is ours, so nobody else uses
+        // its links.
+        entry
+            .links
+            .with_mut(|links| unsafe { (*links).after = ptr::null() });
+        // SAFETY: what is in the batch is alive until it is ended.
+        match unsafe { self.last.as_ref() } {
+            // SAFETY: as above.
+            Some(last) => last
+                .links
+                .with_mut(|links| unsafe { (*links).after = entry }),
+            None => self.first = entry,
+        }
+        self.last = entry;
+        self.len += 1;
+    }
+
+    /// Ends all, with one `kind`, and wakes the waiters. Not under a lock.
+    pub(crate) fn wake(self, kind: usize) {
+        let mut at = self.first;
+        while let Some(entry) = NonNull::new(at.cast_mut()) {
+            let claimed = Claimed(entry);
+            // SAFETY: as in `push`. Read before the waiter may go on.
+            at = claimed
+                .entry()
+                .links
+                .with(|links| unsafe { (*links).after });
+            claimed.end(kind).wake();
+        }
     }
 }
 
