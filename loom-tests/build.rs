@@ -22,6 +22,8 @@ const STRUCTURES: &[(&str, &str)] = &[
     ("raw_oneshot", "sync"),
     ("raw_rwlock", "sync"),
     ("raw_semaphore", "sync"),
+    ("chan", "channel"),
+    ("select", "channel"),
 ];
 
 fn main() {

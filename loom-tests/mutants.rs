@@ -295,6 +295,89 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         caught_by: "one_that_wants_all_gets_them_bit_by_bit",
     },
     Mutant {
+        name: "chan_admits_nobody",
+        structure: "chan",
+        original: "return Pull::Got(message, self.admit());",
+        broken: "return Pull::Got(message, After::Nothing);",
+        caught_by: "room_that_becomes_free_is_had_by_who_waits",
+    },
+    Mutant {
+        name: "chan_hands_over_and_wakes_nobody",
+        structure: "chan",
+        original: "After::Wake(wakeup) => wakeup.wake(),",
+        broken: "After::Wake(wakeup) => drop(wakeup),",
+        caught_by: "senders_and_receivers_meet",
+    },
+    Mutant {
+        name: "chan_receiver_lets_go_between_the_look_and_the_wait",
+        structure: "chan",
+        original: "            let slot = Slot::<T>::new();",
+        broken: "            drop(state);
+            let mut state = self.state.lock();
+            let slot = Slot::<T>::new();",
+        caught_by: "senders_and_receivers_meet",
+    },
+    Mutant {
+        name: "chan_sender_lets_go_between_the_look_and_the_wait",
+        structure: "chan",
+        original: "            let entry = Entry::new(party, 0, offer.place());",
+        broken: "            drop(state);
+            let mut state = self.state.lock();
+            let entry = Entry::new(party, 0, offer.place());",
+        caught_by: "senders_and_receivers_meet",
+    },
+    Mutant {
+        name: "chan_senders_leave_without_a_word",
+        structure: "chan",
+        original: "self.wake_all(|state| &mut state.receivers);",
+        broken: "",
+        caught_by: "the_end_of_one_side_is_told_to_the_other",
+    },
+    Mutant {
+        name: "chan_receivers_leave_without_a_word",
+        structure: "chan",
+        original: "self.wake_all(|state| &mut state.senders);",
+        broken: "",
+        caught_by: "the_end_of_one_side_is_told_to_the_other",
+    },
+    Mutant {
+        name: "chan_sender_that_gives_up_takes_its_message_for_sent",
+        structure: "chan",
+        original: "Ended::TimedOut => return Err(Unsent::Late(take())),",
+        broken: "Ended::TimedOut => return Ok(()),",
+        caught_by: "a_sender_that_gives_up_keeps_its_message",
+    },
+    Mutant {
+        name: "select_does_not_look_again_under_the_locks",
+        structure: "select",
+        original: "let found = unsafe { look_at_all(arms, how) };",
+        broken: "let found: Option<(usize, Found)> = None;",
+        caught_by: "two_selects_that_want_each_other_meet_once",
+    },
+    Mutant {
+        name: "select_lets_go_between_the_look_and_the_wait",
+        structure: "select",
+        original: "        let waits = party",
+        broken: "        unsafe { unlock_all(arms, order) };
+        lock_all(arms, order);
+        let waits = party",
+        caught_by: "two_selects_that_want_each_other_meet_once",
+    },
+    Mutant {
+        name: "select_takes_what_failed_for_done",
+        structure: "select",
+        original: "if outcome.kind() != AGAIN {",
+        broken: "if true {",
+        caught_by: "a_select_that_was_met_in_vain_waits_on",
+    },
+    Mutant {
+        name: "select_locks_in_the_order_of_the_arms",
+        structure: "select",
+        original: "order.sort_by_key(|id| arms[*id].key());",
+        broken: "",
+        caught_by: "two_selects_that_want_each_other_meet_once",
+    },
+    Mutant {
         name: "raw_mutex_does_not_say_that_it_waits",
         structure: "raw_mutex",
         original: "                state | WAITERS

@@ -14,7 +14,7 @@
 //! - `tests/stress/` runs the structures on real threads, where the compiler
 //!   and the processor have their say too.
 //!
-//! To add a structure: its file in `scheduler.rs` or `coroutine.rs`, its models
+//! To add a structure: its file in `scheduler.rs`, `coroutine.rs` or the like, its models
 //! in `models/`, its name in `build.rs` and a mutant in `mutants.rs`.
 
 #![cfg(test)]
@@ -22,6 +22,8 @@
 #[allow(dead_code, unused_imports, reason = "not every model needs all")]
 mod facade;
 
+#[allow(dead_code, reason = "the models need not call everything")]
+mod channel;
 #[allow(dead_code, reason = "the models need not call everything")]
 mod coroutine;
 #[allow(dead_code, reason = "the models need not call everything")]

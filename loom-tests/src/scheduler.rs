@@ -20,5 +20,8 @@ pub(crate) mod wait {
         Locking,
         Notified,
         Acquiring,
+        Sending,
+        Receiving,
+        Selecting,
     }
 }

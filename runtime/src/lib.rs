@@ -19,6 +19,7 @@
 #[macro_use]
 mod spawn;
 mod cancel;
+pub mod channel;
 mod config;
 mod coroutine;
 mod current;

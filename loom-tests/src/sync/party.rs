@@ -66,6 +66,16 @@ impl Party {
         }
     }
 
+    pub(crate) fn of_coroutine() -> Option<Self> {
+        Some(Self::new())
+    }
+
+    pub(crate) fn give_way(&self) {}
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiter.claim.is_open()
+    }
+
     pub(crate) fn open(&self) {
         // SAFETY: nobody can have the claim yet; loom checks it.
         self.outcome.with_mut(|outcome| unsafe { *outcome = None });

@@ -56,7 +56,7 @@ impl Claim {
                 .is_ok()
     }
 
-    /// Whether there is a wait that nobody has ended; for a dump.
+    /// Whether there is a wait that nobody has ended.
     pub(crate) fn is_open(&self) -> bool {
         self.state.load(Ordering::Relaxed) == OPEN
     }

@@ -257,6 +257,7 @@ impl Here {
         control.wait.store(why as u8, Ordering::Relaxed);
         control.parks_at(worker.clock());
         bump(&worker.remote().counters.parks);
+        worker.not_eager();
         let calm = !std::thread::panicking();
         let order = self.switch_away();
         // Asked even if masked: what the worker noted holds for this suspension.
@@ -293,6 +294,18 @@ impl Here {
         let order = self.switch_away();
         if self.is_due(order) {
             self.yielded_into_the_end(calm);
+        }
+    }
+
+    /// After what the coroutine might have had to wait for and had not, or has tried
+    /// in vain: now and then lets others run, or one whose channel is never empty, or
+    /// that tries again until it is not, would keep the worker to itself. Does not
+    /// unwind, so what the caller has got is not lost.
+    #[inline]
+    pub(crate) fn give_way(&self) {
+        if self.worker().is_too_eager() {
+            self.worker().push_ready(self.coroutine);
+            self.switch_away();
         }
     }
 
@@ -387,6 +400,14 @@ impl Here {
             Why::Shutdown
         };
         Unwinding::start(self.reference(), why)
+    }
+}
+
+/// [`Here::give_way`], for a coroutine.
+#[inline]
+pub(crate) fn give_way() {
+    if let Some(here) = here() {
+        here.give_way();
     }
 }
 

@@ -513,6 +513,12 @@ impl Worker {
         eager == EAGER
     }
 
+    /// One waits after all, so the others run.
+    #[inline]
+    pub(crate) fn not_eager(&self) {
+        self.eager.set(0);
+    }
+
     /// Whether the runtime stops and this worker has yet to take notice.
     pub(crate) fn is_stopping_news(&self) -> bool {
         self.shared.is_stopping() && !self.stopping.get()

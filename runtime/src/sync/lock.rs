@@ -49,6 +49,20 @@ impl<T> Lock<T> {
         }
     }
 
+    /// The guard anew, of a lock whose guard was forgotten.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken the lock and forgotten the guard, and each other one
+    /// that it had from here.
+    #[inline]
+    pub(crate) unsafe fn held(&self) -> Locked<'_, T> {
+        Locked {
+            lock: self,
+            _value: PhantomData,
+        }
+    }
+
     #[cold]
     fn lock_slowly(&self) {
         let backoff = Backoff::new();

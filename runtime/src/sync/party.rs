@@ -46,12 +46,23 @@ impl Party {
     /// The caller as one that will wait.
     #[inline]
     pub(crate) fn new() -> Self {
-        let who = match wait::here() {
-            Some(here) => Who::Coroutine(here),
-            None => Who::Thread(thread::waiter()),
-        };
+        Self::of_coroutine().unwrap_or_else(Self::of_thread)
+    }
+
+    /// The same, if the caller is a coroutine: that takes no memory, and may be
+    /// done under a lock.
+    #[inline]
+    pub(crate) fn of_coroutine() -> Option<Self> {
+        wait::here().map(|here| Self {
+            who: Who::Coroutine(here),
+            outcome: UnsafeCell::new(None),
+        })
+    }
+
+    #[cold]
+    fn of_thread() -> Self {
         Self {
-            who,
+            who: Who::Thread(thread::waiter()),
             outcome: UnsafeCell::new(None),
         }
     }
@@ -75,6 +86,22 @@ impl Party {
         match &self.who {
             Who::Coroutine(here) => here.control().claim.take(),
             Who::Thread(thread) => thread.claim.take(),
+        }
+    }
+
+    /// For who need not wait: see [`Here::give_way`].
+    #[inline]
+    pub(crate) fn give_way(&self) {
+        if let Who::Coroutine(here) = &self.who {
+            here.give_way();
+        }
+    }
+
+    /// Whether nobody has ended the wait.
+    pub(crate) fn is_waiting(&self) -> bool {
+        match &self.who {
+            Who::Coroutine(here) => here.control().claim.is_open(),
+            Who::Thread(thread) => thread.claim.is_open(),
         }
     }
 

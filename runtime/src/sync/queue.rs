@@ -59,6 +59,20 @@ impl Entry {
             }),
         }
     }
+
+    /// Claims the waiter's own wait, for the waiter to give to somebody who has
+    /// something for it later.
+    ///
+    /// # Safety
+    ///
+    /// The waiter has opened its wait, is in no queue, and waits, masked, until
+    /// the claim was used: neither the entry nor its party goes before.
+    pub(crate) unsafe fn entrust(&self) -> Claimed {
+        // SAFETY: the caller has the party.
+        let claimed = unsafe { self.party.as_ref() }.claim();
+        debug_assert!(claimed, "nobody else can find the waiter");
+        Claimed(NonNull::from(self))
+    }
 }
 
 /// Entries, oldest first.
@@ -180,6 +194,21 @@ impl Queue {
             }
         }
         batch
+    }
+
+    /// Whether there is an entry whose wait nobody has ended.
+    pub(crate) fn is_waited_in(&self) -> bool {
+        let mut at = self.first;
+        // SAFETY: what is in the queue is alive.
+        while let Some(entry) = unsafe { at.as_ref() } {
+            // SAFETY: an entry's party is alive while it is queued.
+            if unsafe { entry.party.as_ref() }.is_waiting() {
+                return true;
+            }
+            // SAFETY: under the queue's lock.
+            at = entry.links.with(|links| unsafe { (*links).after });
+        }
+        false
     }
 
     /// Sets what comes after `entry`, or first.
