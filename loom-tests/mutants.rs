@@ -714,6 +714,27 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         caught_by: "a_joiner_that_withdraws_has_its_cell_back_or_is_woken",
     },
     Mutant {
+        name: "life_shows_its_callbacks_without_release",
+        structure: "life",
+        original: "self.word.fetch_or(WATCHED, Ordering::AcqRel)",
+        broken: "self.word.fetch_or(WATCHED, Ordering::Acquire)",
+        caught_by: "a_callback_is_the_finishers_or_whose_it_is",
+    },
+    Mutant {
+        name: "life_leaves_the_first_late_callback_to_nobody",
+        structure: "life",
+        original: "before & (DONE | WATCHED) == DONE",
+        broken: "before & (DONE | WATCHED) == DONE | WATCHED",
+        caught_by: "a_callback_is_the_finishers_or_whose_it_is",
+    },
+    Mutant {
+        name: "life_lets_go_of_a_block_with_callbacks",
+        structure: "life",
+        original: "let next = if word & (JOINING | WATCHED) == 0 {",
+        broken: "let next = if word & JOINING == 0 {",
+        caught_by: "a_callback_is_the_finishers_or_whose_it_is",
+    },
+    Mutant {
         name: "life_lets_go_of_the_block_before_it_wakes_the_joiner",
         structure: "life",
         original: "word | DONE
@@ -721,6 +742,91 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         broken: "(word | DONE) - ONE
             };",
         caught_by: "a_joiner_is_woken_or_hears_that_it_is_done",
+    },
+    Mutant {
+        name: "exits_leave_what_came_while_others_were_called",
+        structure: "exits",
+        original: "            while let Some(callback) = list.next() {
+                call(callback);
+            }",
+        broken: "            if let Some(callback) = list.next() {
+                call(callback);
+            }",
+        caught_by: "each_of_two_callbacks_is_called_once_around_the_end",
+    },
+    Mutant {
+        name: "exits_never_close",
+        structure: "exits",
+        original: "waiting.closed = next.is_none();",
+        broken: "",
+        caught_by: "each_of_two_callbacks_is_called_once_around_the_end",
+    },
+    Mutant {
+        name: "exits_forget_the_list_of_who_came_first",
+        structure: "exits",
+        original: "        // Ordering: Release publishes the list, Acquire is for another's.",
+        broken: "        if true {
+            self.list.store(new, Ordering::Release);
+            // SAFETY: a model frees nothing before its end.
+            return unsafe { &*new };
+        }",
+        caught_by: "each_of_two_callbacks_is_called_once_around_the_end",
+    },
+    Mutant {
+        name: "countdown_wakes_nobody",
+        structure: "countdown",
+        original: "            wakeup.wake();",
+        broken: "            std::mem::forget(wakeup);",
+        caught_by: "who_waits_goes_on_when_both_are_over",
+    },
+    Mutant {
+        name: "countdown_looks_before_it_has_the_lock",
+        structure: "countdown",
+        original: "            let mut state = self.state.lock();
+            if state.left == 0 {
+                return true;
+            }
+            party.open();",
+        broken: "            if self.state.lock().left == 0 {
+                return true;
+            }
+            let mut state = self.state.lock();
+            party.open();",
+        caught_by: "who_waits_goes_on_when_both_are_over",
+    },
+    Mutant {
+        name: "countdown_wakes_when_one_is_left",
+        structure: "countdown",
+        original: "if state.left > 0 {",
+        broken: "if state.left != 1 {",
+        caught_by: "who_waits_goes_on_when_both_are_over",
+    },
+    Mutant {
+        name: "finished_wakes_nobody",
+        structure: "finished",
+        original: "            wakeup.wake();",
+        broken: "            std::mem::forget(wakeup);",
+        caught_by: "each_of_two_is_seen_once",
+    },
+    Mutant {
+        name: "finished_looks_before_it_has_the_lock",
+        structure: "finished",
+        original: "            let mut state = self.state.lock();
+            if let Some(number) = state.numbers.pop_front() {
+                return Next::Number(number);
+            }",
+        broken: "            if let Some(number) = self.state.lock().numbers.pop_front() {
+                return Next::Number(number);
+            }
+            let mut state = self.state.lock();",
+        caught_by: "each_of_two_is_seen_once",
+    },
+    Mutant {
+        name: "finished_stays_in_the_queue_past_its_deadline",
+        structure: "finished",
+        original: "            self.state.lock().waiting.remove(&entry);",
+        broken: "            let _ = &entry;",
+        caught_by: "one_that_gives_up_leaves_the_next_to_the_next_wait",
     },
 ];
 

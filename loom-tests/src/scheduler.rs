@@ -17,6 +17,7 @@ pub(crate) mod requests;
 pub(crate) mod wait {
     #[derive(Clone, Copy)]
     pub(crate) enum Wait {
+        Joining,
         Locking,
         Notified,
         Acquiring,

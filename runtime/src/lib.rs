@@ -11,13 +11,16 @@
 //! ```
 //!
 //! [`go!`] and [`spawn`] start a coroutine, [`JoinHandle::join`] waits for it,
-//! [`run`] is the way in from `main`. [`Runtime`] is for programs that want
+//! [`run`] is the way in from `main`. [`scope`], [`task_group`], [`join!`] and
+//! [`race!`] start coroutines that borrow. [`Runtime`] is for programs that want
 //! their own workers, [`dump()`] shows what runs. Sockets are in the crate
 //! `filature-net`, built on the [`poller`] module. What is promised, and where
 //! the promise ends, is on the page [`soundness`].
 
 #[macro_use]
 mod spawn;
+#[macro_use]
+mod join;
 mod cancel;
 pub mod channel;
 mod config;
@@ -25,15 +28,19 @@ mod coroutine;
 mod current;
 mod dump;
 mod facade;
+mod nursery;
 pub mod poller;
 mod prefetch;
 mod runtime;
 mod scheduler;
+mod scope;
 pub mod sync;
+mod task_group;
 mod thread;
 
 pub use cancel::{CancelError, Cancelled, catch_cancel, shield};
 pub use config::RuntimeBuilder;
+pub use coroutine::exits::JoinState;
 pub use coroutine::guard::{Guard, ParseGuardError};
 pub use coroutine::outcome::JoinError;
 pub use current::{
@@ -41,9 +48,17 @@ pub use current::{
     yield_now,
 };
 pub use dump::{CoroutineInfo, Dump, RuntimeInfo, State, Stats, WorkerStats, dump, stats};
+pub use join::{IterFinished, JoinAll, Joined, iter_finished, join_all, race};
 pub use poller::Io;
 pub use runtime::{Runtime, run};
+pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, JoinHandle, spawn, spawn_local, try_spawn};
+pub use task_group::{TaskError, TaskErrors, TaskGroup, task_group};
+
+#[doc(hidden)]
+pub mod macros {
+    pub use crate::join::{joined, race_by};
+}
 
 #[doc = include_str!("../docs/soundness.md")]
 pub mod soundness {}

@@ -4,12 +4,13 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::cancel::CancelError;
 use crate::coroutine::control::{Birth, Control, Ref, Waiter};
+use crate::coroutine::exits::{Callback, JoinState};
 use crate::coroutine::outcome::JoinError;
 use crate::coroutine::slab;
 use crate::coroutine::stack::{MAX_STACK_SIZE, MIN_STACK_SIZE};
@@ -18,9 +19,10 @@ use crate::facade::Ordering;
 use crate::runtime::default_runtime;
 use crate::scheduler::cancel;
 use crate::scheduler::shared::Shared;
-use crate::scheduler::start::discard_detached;
+use crate::scheduler::start::{self, discard_detached};
 use crate::scheduler::wait::{self, Wait, Woken, here};
 use crate::scheduler::worker::{Worker, next_id};
+use crate::sync::finished::Ticket;
 use crate::thread::block_until;
 
 /// Starts a coroutine: `go!(closure)` is [`spawn(closure)`](crate::spawn), and
@@ -418,6 +420,71 @@ impl<T> JoinHandle<T> {
         self.inner().life.is_done()
     }
 
+    /// How far the coroutine has come. It may have come further by the time the
+    /// caller looks, but never goes back.
+    ///
+    /// ```
+    /// use filature::{JoinState, park, spawn};
+    ///
+    /// let handle = spawn(park);
+    /// handle.cancel().unwrap();
+    /// while !handle.is_finished() {
+    ///     filature::yield_now();
+    /// }
+    /// assert_eq!(handle.state(), JoinState::Cancelled);
+    /// ```
+    pub fn state(&self) -> JoinState {
+        self.inner().state()
+    }
+
+    /// Has `f` called when the coroutine has ended, with
+    /// [`Done`](JoinState::Done) or [`Cancelled`](JoinState::Cancelled). If it has
+    /// already, `f` is called at once, by the caller.
+    ///
+    /// Callbacks are called in the order in which they were added, one at a time:
+    /// one that is added while others are called is called after them. They are the
+    /// coroutine's last act, on its own worker, after its joiner was woken; a
+    /// shutdown that ends one which never started may call them on another thread.
+    /// They are called whether or not the handle is joined, dropped or forgotten.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (told, ended) = mpsc::channel();
+    /// let handle = filature::spawn(|| 1);
+    /// handle.on_exit(move |state| told.send(state).unwrap());
+    /// assert_eq!(handle.join().unwrap(), 1);
+    /// assert_eq!(ended.recv(), Ok(filature::JoinState::Done));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// A callback that panics keeps neither the others from being called nor the
+    /// caller from going on. The panic hook is told of the panic, and then of which
+    /// coroutine's callback it was.
+    ///
+    /// # Cancellation
+    ///
+    /// A callback may wait. A shutdown unwinds it as it does a coroutine, and then
+    /// the next is called. Where it is called by the caller, at once, a cancellation
+    /// of the caller unwinds it and then the caller.
+    pub fn on_exit<F>(&self, f: F)
+    where
+        F: FnOnce(JoinState) + Send + 'static,
+    {
+        let control = self.inner();
+        let mut unwinding = None;
+        control
+            .exits
+            .add(&control.life, Box::new(f), |late: Callback| {
+                let cut_short = start::call(control, late, control.ended_as());
+                unwinding = unwinding.take().or(cut_short);
+            });
+        if let Some(payload) = unwinding {
+            resume_unwind(payload);
+        }
+    }
+
     /// Asks the coroutine to end, as [`Coroutine::cancel`].
     ///
     /// # Errors
@@ -503,6 +570,39 @@ impl<T> JoinHandle<T> {
         told
     }
 
+    /// Has the ticket handed in when the coroutine has ended. If it has already
+    /// the ticket comes back. The handle is not to be dropped or joined before
+    /// [`JoinHandle::withdraw`], unless the ticket was handed in.
+    pub(crate) fn enter(&self, ticket: Ticket) -> Result<(), Box<Ticket>> {
+        if self.register(Some(Waiter::OfSeveral(Box::new(ticket)))) {
+            return Ok(());
+        }
+        // SAFETY: it is done, so the cell is the handle's.
+        match unsafe { self.take_waiter() } {
+            Some(Waiter::OfSeveral(ticket)) => Err(ticket),
+            _ => unreachable!("just written"),
+        }
+    }
+
+    /// Takes the ticket back, unless the coroutine is done.
+    pub(crate) fn withdraw(&self) {
+        if self.inner().life.clear_joining() {
+            // SAFETY: the cell is the handle's again.
+            drop(unsafe { self.take_waiter() });
+        }
+    }
+
+    /// Empties the waiter cell.
+    ///
+    /// # Safety
+    ///
+    /// The cell is the handle's.
+    unsafe fn take_waiter(&self) -> Option<Waiter> {
+        let joiner = &self.inner().joiner;
+        // SAFETY: the caller's promise.
+        joiner.with_mut(|cell| unsafe { (*cell).take() })
+    }
+
     #[cold]
     fn block(&self) {
         block_until(
@@ -528,7 +628,7 @@ impl<T> JoinHandle<T> {
 /// What was joined fell to a shutdown: if that is the caller's too, the caller is
 /// unwound as well. `told`: it has been told so.
 #[cold]
-fn unwind_too(told: bool) {
+pub(crate) fn unwind_too(told: bool) {
     if let Some(here) = here()
         && (told || here.is_to_be_unwound())
     {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use common::{Child, Counter, Gate, pollers};
 use filature::poller::Source;
 use filature::{
-    Builder, Guard, JoinError, JoinHandle, Runtime, current, is_coroutine, park, sleep, spawn,
-    try_spawn, yield_now,
+    Builder, Guard, JoinError, JoinHandle, JoinState, Runtime, current, is_coroutine, park, sleep,
+    spawn, try_spawn, yield_now,
 };
 
 const PAGE: usize = 4096;
@@ -61,6 +61,7 @@ fn park_until_there_are_no_more(runtime: &Runtime) -> (Vec<JoinHandle<()>>, [Str
             parked.push(handle);
             continue;
         }
+        assert_eq!(handle.state(), JoinState::Done);
         match handle.join().unwrap_err() {
             JoinError::NotStarted(error) => {
                 assert_eq!(error.kind(), ErrorKind::OutOfMemory);

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, Once};
 
 use common::inside_everywhere;
-use filature::{Builder, current, spawn, yield_now};
+use filature::{Builder, current, park, spawn, yield_now};
 
 /// What the panic hook was told, in place of printing it.
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -215,5 +215,29 @@ fn a_chain_of_panicking_payloads_ends() {
             wait_until_told(&[&name, "joined by nobody"]);
         }
         assert_eq!(spawn(|| 1).join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_callbacks_panic_is_told_with_whose_end_it_was_for() {
+    listen();
+    inside_everywhere(|| {
+        for late in [false, true] {
+            let text = unique();
+            let name = unique();
+            let handle = Builder::new().name(&name).spawn(park).unwrap();
+            let coroutine = handle.coroutine().clone();
+            if late {
+                coroutine.unpark();
+                while !handle.is_finished() {
+                    yield_now();
+                }
+            }
+            let what = text.clone();
+            handle.on_exit(move |_| resume_unwind(Box::new(what)));
+            coroutine.unpark();
+            handle.join().unwrap();
+            wait_until_told(&[&text, "callback for the end of coroutine", &name]);
+        }
     });
 }

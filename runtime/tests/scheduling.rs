@@ -130,8 +130,9 @@ fn a_fork_bomb_does_not_starve_the_oldest() {
             victims
         });
         victims.into_iter().for_each(|v| v.join().unwrap());
+        // Others may have run the victims before the first bomb.
+        lit.wait_for(1);
         stop.open();
-        assert!(lit.get() > 0);
     });
 }
 

@@ -77,9 +77,11 @@ impl Block {
         self.write_result();
         match self.life.finish_and_release() {
             Finish::Released => {}
-            Finish::Last => self.free(),
-            Finish::Joiner => {
-                self.wake_waiter();
+            Finish::Last { .. } => self.free(),
+            Finish::Kept { joiner, .. } => {
+                if joiner {
+                    self.wake_waiter();
+                }
                 self.release();
             }
         }
@@ -205,6 +207,44 @@ pub(crate) fn a_joiner_that_does_not_look_first_is_woken_or_hears_that_it_is_don
         if block.register(&bell) {
             bell.wait();
         }
+        block.read_result();
+        block.release();
+        finisher.join().unwrap();
+        // SAFETY: loom panics before this if another access is not ordered.
+        assert!(!block.alive.with(|alive| unsafe { *alive }), "freed");
+    });
+}
+
+/// Here the waiter's cell stands for the list of callbacks: filled before the bit is
+/// set, and emptied by whoever is to call.
+pub(crate) fn a_callback_is_the_finishers_or_whose_it_is() {
+    explore(WAITS, |turn| {
+        let block = Block::new(2);
+        let bell = Arc::new(Bell::new());
+        let finisher = thread::spawn({
+            let block = block.clone();
+            move || {
+                block.write_result();
+                match block.life.finish_and_release() {
+                    Finish::Released => {}
+                    Finish::Last { .. } => unreachable!("the handle is dropped after this"),
+                    Finish::Kept { watched, .. } => {
+                        assert!(watched);
+                        block.wake_waiter();
+                        block.release();
+                    }
+                }
+            }
+        });
+        turn.await_it();
+        // SAFETY: loom panics before this if another access is not ordered.
+        block.waiter.with_mut(|waiter| unsafe { *waiter = Some(bell.clone()) });
+        if block.life.set_watched() {
+            block.read_result();
+            block.wake_waiter();
+        }
+        bell.wait();
+        assert!(block.life.is_done());
         block.read_result();
         block.release();
         finisher.join().unwrap();

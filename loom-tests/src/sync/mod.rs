@@ -1,6 +1,10 @@
 //! The runtime's files of the same names, compiled over this crate's facade; and
 //! in place of those that know coroutines and threads, what models need of them.
 
+#[path = "../../../runtime/src/sync/countdown.rs"]
+pub(crate) mod countdown;
+#[path = "../../../runtime/src/sync/finished.rs"]
+pub(crate) mod finished;
 pub(crate) mod lock;
 pub(crate) mod party;
 #[path = "../../../runtime/src/sync/queue.rs"]

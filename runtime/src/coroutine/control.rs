@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::coroutine::claim::Claim;
+use crate::coroutine::exits::{Exits, JoinState};
 use crate::coroutine::fiber::{Fiber, Yielder};
 use crate::coroutine::life::Life;
 use crate::coroutine::outcome::JoinError;
@@ -46,9 +47,10 @@ use crate::facade::{
 };
 use crate::prefetch::prefetch;
 use crate::scheduler::list::Linked;
+use crate::sync::finished::Ticket;
 
 /// Closures and outcomes up to this size live in the block itself.
-const INLINE: usize = 112;
+const INLINE: usize = 96;
 
 /// Where a coroutine is in its life, for a dump.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,12 +104,14 @@ pub(crate) struct Control {
 
     vtable: Cell<Option<&'static VTable>>,
     pub(crate) joiner: UnsafeCell<Option<Waiter>>,
-    name: Mutex<Option<Arc<str>>>,
+    /// Boxed, as a block has no room to spare and few have a name.
+    name: Mutex<Option<Box<Arc<str>>>>,
     /// 0 while free.
     id: AtomicU64,
     site: AtomicPtr<Location<'static>>,
     /// The runtime's number.
     pub(crate) runtime: AtomicU64,
+    pub(crate) exits: Exits,
     /// How often it was asked to end, and how often less what was taken back;
     /// see [`Asked`](crate::scheduler::cancel::Asked).
     pub(crate) asked: AtomicU32,
@@ -117,6 +121,8 @@ pub(crate) struct Control {
     pub(crate) shields: Cell<u8>,
     /// Whether a request was made and not delivered.
     pub(crate) pending: Cell<bool>,
+    /// Whether it ended by being cancelled; written before `life` says DONE.
+    cancelled: AtomicBool,
 }
 
 const _: () = assert!(std::mem::offset_of!(Control, storage) == 64);
@@ -163,6 +169,8 @@ pub(crate) enum Waiter {
     /// has become another coroutine's is a spurious wake-up there.
     Coroutine(NonNull<Control>),
     Thread(crossbeam_utils::sync::Unparker),
+    /// Somebody who waits for several.
+    OfSeveral(Box<Ticket>),
 }
 
 impl Control {
@@ -197,10 +205,12 @@ impl Control {
             id: AtomicU64::new(0),
             site: AtomicPtr::new(std::ptr::null_mut()),
             runtime: AtomicU64::new(0),
+            exits: Exits::new(),
             asked: AtomicU32::new(0),
             delivered: Cell::new(0),
             shields: Cell::new(0),
             pending: Cell::new(false),
+            cancelled: AtomicBool::new(false),
         };
         // SAFETY: the caller's promise.
         unsafe { at.write(free) };
@@ -233,12 +243,13 @@ impl Control {
         self.shields.set(0);
         self.asked.store(0, Ordering::Relaxed);
         self.delivered.set(0);
+        self.cancelled.store(false, Ordering::Relaxed);
         self.vtable.set(Some(&Tie::<F, T>::VTABLE));
         self.site
             .store((&raw const *birth.site).cast_mut(), Ordering::Relaxed);
         self.runtime.store(birth.runtime, Ordering::Relaxed);
         if let Some(name) = birth.name {
-            *self.name.lock().unwrap_or_else(|e| e.into_inner()) = Some(name);
+            *self.name.lock().unwrap_or_else(|e| e.into_inner()) = Some(Box::new(name));
             self.named.store(1, Ordering::Relaxed);
         }
         self.phase.store(Phase::Queued as u8, Ordering::Relaxed);
@@ -321,6 +332,7 @@ impl Control {
             self.named.store(0, Ordering::Relaxed);
             *self.name.lock().unwrap_or_else(|e| e.into_inner()) = None;
         }
+        self.exits.clear();
     }
 
     #[inline]
@@ -340,6 +352,34 @@ impl Control {
         }
     }
 
+    /// How far it has come.
+    pub(crate) fn state(&self) -> JoinState {
+        if self.life.is_done() {
+            self.ended_as()
+        } else if self.phase() == Phase::Queued {
+            JoinState::Pending
+        } else {
+            JoinState::Running
+        }
+    }
+
+    /// Of one whose outcome is stored, and visible to the caller.
+    pub(crate) fn ended_as(&self) -> JoinState {
+        // Ordering: Relaxed, it comes with the outcome.
+        if self.cancelled.load(Ordering::Relaxed) {
+            JoinState::Cancelled
+        } else {
+            JoinState::Done
+        }
+    }
+
+    /// Notes how it failed.
+    #[cold]
+    fn failed(&self, why: JoinError) -> JoinError {
+        self.cancelled.store(why.is_cancelled(), Ordering::Relaxed);
+        why
+    }
+
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         // Ordering: Acquire pairs with the Release in `init`.
@@ -350,7 +390,8 @@ impl Control {
         if self.named.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.name.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        let name = self.name.lock().unwrap_or_else(|e| e.into_inner());
+        name.as_deref().cloned()
     }
 
     /// The name without waiting, for a signal handler: none if a dump happens
@@ -359,7 +400,7 @@ impl Control {
         if self.named.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.name.try_lock().ok()?.clone()
+        self.name.try_lock().ok()?.as_deref().cloned()
     }
 
     pub(crate) fn site(&self) -> Option<&'static Location<'static>> {
@@ -444,7 +485,8 @@ impl<F: FnOnce() -> T, T> Tie<F, T> {
     unsafe fn run(control: &Control) {
         // SAFETY: `Control::run`'s caller: the closure is there and ours.
         let f = unsafe { Slot::<F>::take(control.storage()) };
-        let outcome = catch_unwind(AssertUnwindSafe(f)).map_err(JoinError::from_payload);
+        let outcome = catch_unwind(AssertUnwindSafe(f))
+            .map_err(|payload| control.failed(JoinError::from_payload(payload)));
         // SAFETY: the closure has left the storage, which is still ours.
         unsafe { Slot::put(control.storage(), outcome) };
     }
@@ -453,10 +495,11 @@ impl<F: FnOnce() -> T, T> Tie<F, T> {
         // SAFETY: `Control::abandon`'s caller: the closure is there and ours.
         let f = unsafe { Slot::<F>::take(control.storage()) };
         // A capture whose destructor panics: that panic is the better report.
-        let outcome: Result<T, JoinError> = match catch_unwind(AssertUnwindSafe(|| drop(f))) {
-            Ok(()) => Err(why),
-            Err(payload) => Err(JoinError::from_payload(payload)),
+        let why = match catch_unwind(AssertUnwindSafe(|| drop(f))) {
+            Ok(()) => why,
+            Err(payload) => JoinError::from_payload(payload),
         };
+        let outcome: Result<T, JoinError> = Err(control.failed(why));
         // SAFETY: as above.
         unsafe { Slot::put(control.storage(), outcome) };
     }

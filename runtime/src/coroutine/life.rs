@@ -6,6 +6,7 @@
 //! |---------------|----------------------------------------------------------|
 //! | DONE          | the result is written; set once, by the finisher         |
 //! | JOINING       | the waiter cell is filled; set and cleared by the joiner |
+//! | WATCHED       | there are callbacks for its end; set by the first        |
 //! | the rest      | references to the block: the runtime's one and the handles' |
 //!
 //! # The waiter cell
@@ -24,18 +25,25 @@
 //! DONE. What the cell names must therefore stay fit to be woken until the
 //! finisher has done so, and the block must stay too: the finisher keeps its
 //! own reference until then.
+//!
+//! # Callbacks
+//!
+//! DONE and WATCHED are never cleared. Whoever sets the second of them calls what
+//! is in the list of [`exits`](super::exits): the finisher, which keeps its own
+//! reference for it, or who came with the first callback too late.
 
 use crate::facade::{AtomicU32, Ordering, fence};
 
 const DONE: u32 = 1;
 const JOINING: u32 = 2;
-const ONE: u32 = 4;
+const WATCHED: u32 = 4;
+const ONE: u32 = 8;
 
 /// More references than this are a leak. Far enough from the word's end that
 /// no number of threads gets there between counting up and noticing.
 const MOST: u32 = u32::MAX / ONE / 2;
 
-/// References, DONE and JOINING.
+/// References, DONE, JOINING and WATCHED.
 pub(crate) struct Life {
     word: AtomicU32,
 }
@@ -45,11 +53,13 @@ pub(crate) struct Life {
 pub(crate) enum Finish {
     /// Nothing. Others hold the block, the caller must not touch it any more.
     Released,
-    /// Nobody else holds the block: free it.
-    Last,
-    /// A joiner waits, and the caller still holds its reference: it takes the
-    /// waiter out of the cell, wakes it, and then calls [`Life::release`].
-    Joiner,
+    /// Nobody else holds the block: the caller calls the callbacks if it is
+    /// `watched`, and frees it.
+    Last { watched: bool },
+    /// The caller still holds its reference: it takes the waiter of a `joiner` out
+    /// of the cell and wakes it, calls the callbacks if it is `watched`, and then
+    /// [`Life::release`].
+    Kept { joiner: bool, watched: bool },
 }
 
 impl Life {
@@ -71,8 +81,8 @@ impl Life {
     ///
     /// # Panics
     ///
-    /// If there are half a billion: they must have been leaked, and one too
-    /// many would free the block under those that are left.
+    /// If there are a quarter of a billion: they must have been leaked, and one
+    /// too many would free the block under those that are left.
     #[inline]
     pub(crate) fn retain(&self) {
         // Ordering: Relaxed, as the caller's own reference keeps the block.
@@ -131,18 +141,28 @@ impl Life {
         self.word.fetch_and(!JOINING, Ordering::Acquire) & DONE == 0
     }
 
+    /// For whoever has added a callback, after that. `true`: the coroutine is done,
+    /// its result visible, and this is the first callback: call it.
+    pub(crate) fn set_watched(&self) -> bool {
+        // Ordering: Release shows the finisher the list, Acquire is for the
+        // result.
+        let before = self.word.fetch_or(WATCHED, Ordering::AcqRel);
+        before & (DONE | WATCHED) == DONE
+    }
+
     /// For the finisher, after it has written the result: sets DONE, and gives
-    /// up its reference unless a joiner waits. That takes one exchange, or none
+    /// up its reference unless a joiner waits or there are callbacks. That takes one exchange, or none
     /// if nobody else holds the block.
     #[inline]
     pub(crate) fn finish_and_release(&self) -> Finish {
         // Ordering: Acquire as in `release`, if ours is the only reference.
         let mut word = self.word.load(Ordering::Acquire);
         loop {
+            let (joiner, watched) = (word & JOINING != 0, word & WATCHED != 0);
             if word / ONE == 1 {
-                return Finish::Last;
+                return Finish::Last { watched };
             }
-            let next = if word & JOINING == 0 {
+            let next = if word & (JOINING | WATCHED) == 0 {
                 (word | DONE) - ONE
             } else {
                 word | DONE
@@ -153,8 +173,8 @@ impl Life {
                 .word
                 .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) if word & JOINING == 0 => return Finish::Released,
-                Ok(_) => return Finish::Joiner,
+                Ok(_) if !joiner && !watched => return Finish::Released,
+                Ok(_) => return Finish::Kept { joiner, watched },
                 Err(now) => word = now,
             }
         }

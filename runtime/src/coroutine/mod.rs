@@ -3,12 +3,13 @@
 //!
 //! Read [`control`] first (what a coroutine is between its spawn and its
 //! end), then [`fiber`] (how one runs), [`token`] (park and unpark), [`life`]
-//! (finishing and joining). [`slab`] is where control blocks live, [`stack`]
+//! (finishing and joining), [`exits`] (what is called then). [`slab`] is where control blocks live, [`stack`]
 //! and [`guard`] where stacks come from, [`overflow`] what happens at the end
 //! of one, [`outcome`] what a join returns.
 
 pub(crate) mod claim;
 pub(crate) mod control;
+pub(crate) mod exits;
 pub(crate) mod fiber;
 pub(crate) mod guard;
 pub(crate) mod life;

@@ -1,5 +1,6 @@
 //! How a coroutine gets its stack, and how it ends.
 
+use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 use std::io;
@@ -7,9 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use crate::coroutine::control::{Control, Phase, Ref, Waiter};
+use crate::coroutine::exits::{Callback, JoinState};
 use crate::coroutine::fiber::{Fiber, Order, Yielder};
 use crate::coroutine::life::Finish;
-use crate::coroutine::outcome::JoinError;
+use crate::coroutine::outcome::{JoinError, Unwinding};
 use crate::coroutine::stack::StackPool;
 use crate::facade::Ordering;
 use crate::scheduler::cancel::Asked;
@@ -300,18 +302,20 @@ impl Worker {
         self.set_running(None);
         bump(&counters.finished);
         // SAFETY: it ran, and we hold the runtime's reference.
-        if let Some(unclaimed) = unsafe { finish(coroutine) } {
-            self.discard_here(coroutine);
-            drop(unclaimed);
+        if let Some(last_acts) = unsafe { finish(coroutine) } {
+            self.do_here(coroutine, last_acts);
         }
     }
 
-    /// Nobody will take the outcome: dropping it is the coroutine's last act.
-    /// Its destructors may wait, for which the coroutine must be one that runs.
+    /// A coroutine's last acts are user code that may wait, for which the coroutine
+    /// must be one that runs.
     #[inline]
-    fn discard_here(&self, coroutine: NonNull<Control>) {
-        // SAFETY: the caller holds a reference.
+    fn do_here(&self, coroutine: NonNull<Control>, last_acts: LastActs) {
+        // SAFETY: `last_acts` hold a reference.
         let control = unsafe { coroutine.as_ref() };
+        // What it was asked to end by has nothing left to end.
+        control.due.set(false);
+        control.pending.set(false);
         let finished = &self.remote().counters.finished;
         finished.store(finished.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         control.set_phase(Phase::Started);
@@ -319,11 +323,11 @@ impl Worker {
         control.due.set(false);
         control.shields.set(1);
         self.set_running(Some(coroutine));
-        // SAFETY: the outcome is unclaimed, so it is ours.
-        unsafe { discard_detached(control) };
+        let last_reference = last_acts.perform();
         self.set_running(None);
         control.set_phase(Phase::Finished);
         bump(finished);
+        drop(last_reference);
     }
 
     /// Lets other workers know how many stacks are idle here.
@@ -363,41 +367,93 @@ pub(crate) unsafe fn abandon(coroutine: NonNull<Control>, why: JoinError) {
     // SAFETY: queued, so alive and ours.
     unsafe {
         coroutine.as_ref().abandon(why);
-        if let Some(unclaimed) = finish(coroutine) {
-            discard_detached(&unclaimed);
+        if let Some(last_acts) = finish(coroutine) {
+            drop(last_acts.perform());
         }
     }
 }
 
+/// What an ended coroutine leaves to do for whoever ended it.
+struct LastActs {
+    /// The runtime's.
+    coroutine: Ref,
+    /// There are callbacks.
+    watched: bool,
+    /// Nobody will take the outcome.
+    unclaimed: bool,
+}
+
+impl LastActs {
+    #[inline]
+    fn perform(self) -> Ref {
+        if self.watched {
+            let state = self.coroutine.ended_as();
+            self.coroutine.exits.call_all(|callback| {
+                let _cut_short = call(&self.coroutine, callback, state);
+            });
+        }
+        if self.unclaimed {
+            // SAFETY: `finish` has found that it is for whoever ended the coroutine.
+            unsafe { discard_detached(&self.coroutine) };
+        }
+        self.coroutine
+    }
+}
+
+/// Calls one back, and reports its panic. Gives the payload back that cuts it short
+/// where the calling coroutine is to be unwound.
+pub(crate) fn call(
+    control: &Control,
+    callback: Callback,
+    state: JoinState,
+) -> Option<Box<dyn Any + Send>> {
+    let payload = catch_unwind(AssertUnwindSafe(|| callback(state))).err()?;
+    if payload.is::<Unwinding>() {
+        return Some(payload);
+    }
+    let whose = format!("a callback for the end of {}", who(control));
+    report(&whose, JoinError::Panicked(payload));
+    None
+}
+
 /// The outcome is stored: hands it over and gives up the runtime's reference,
-/// or gives that to the caller, who is to discard an outcome that nobody claims.
+/// unless there is something left to do that needs it.
 ///
 /// # Safety
 ///
 /// Once for each coroutine, by whoever ran or abandoned it.
 #[inline]
-unsafe fn finish(coroutine: NonNull<Control>) -> Option<Ref> {
+unsafe fn finish(coroutine: NonNull<Control>) -> Option<LastActs> {
     // SAFETY: the runtime's reference keeps it alive.
     let control = unsafe { coroutine.as_ref() };
     control.set_phase(Phase::Finished);
-    let left = control.life.finish_and_release();
-    if left == Finish::Released {
-        return None;
-    }
-    // SAFETY: the runtime's reference, which it still has in the other cases.
-    let reference = unsafe { Ref::from_raw(coroutine) };
-    if left == Finish::Last {
-        return Some(reference);
-    }
+    let (watched, unclaimed) = match control.life.finish_and_release() {
+        Finish::Released => return None,
+        Finish::Last { watched } => (watched, true),
+        Finish::Kept { joiner, watched } => (watched, joiner && !wake_joiner(control)),
+    };
+    let left = LastActs {
+        // SAFETY: the runtime's reference, which it still has unless it was told
+        // that it has released it.
+        coroutine: unsafe { Ref::from_raw(coroutine) },
+        watched,
+        unclaimed,
+    };
+    (watched || unclaimed).then_some(left)
+}
+
+/// For the finisher that was told of a joiner. False: the handle is gone.
+#[inline]
+fn wake_joiner(control: &Control) -> bool {
     // SAFETY: the joiner wrote the cell before it set JOINING and will not touch
-    // it again; the reference keeps the block here while we read.
+    // it again; the caller's reference keeps the block here while we read.
     match control.joiner.with_mut(|cell| unsafe { (*cell).take() }) {
         Some(Waiter::Coroutine(joiner)) => wait::unpark(joiner),
         Some(Waiter::Thread(thread)) => thread.unpark(),
-        // The handle is gone.
-        None => return Some(reference),
+        Some(Waiter::OfSeveral(ticket)) => ticket.hand_in(),
+        None => return false,
     }
-    None
+    true
 }
 
 /// Drops an outcome that nobody will take, and reports a failure.
@@ -408,19 +464,14 @@ unsafe fn finish(coroutine: NonNull<Control>) -> Option<Ref> {
 pub(crate) unsafe fn discard_detached(control: &Control) {
     // SAFETY: the caller's promise.
     if let Some(failure) = unsafe { control.discard_outcome() } {
-        report(control, failure);
+        report(&format!("{} and joined by nobody", who(control)), failure);
     }
 }
 
 /// Tells of a failure that no join will see, through the ordinary panic hook:
 /// a panic of our own that says whose failure it was and is caught at once.
 #[cold]
-fn report(control: &Control, failure: JoinError) {
-    let name = match control.name() {
-        Some(name) => format!("coroutine {} '{name}'", control.id()),
-        None => format!("coroutine {}", control.id()),
-    };
-    let site = control.site().map(ToString::to_string).unwrap_or_default();
+fn report(whose: &str, failure: JoinError) {
     let what = match &failure {
         JoinError::NotStarted(e) => format!("could not start: {e}"),
         other => match other
@@ -437,7 +488,16 @@ fn report(control: &Control, failure: JoinError) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(failure))) {
         std::mem::forget(JoinError::from_payload(payload));
     }
-    let _ = catch_unwind(AssertUnwindSafe(move || {
-        panic!("{name}, spawned at {site} and joined by nobody, {what}");
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        panic!("{whose}, {what}");
     }));
+}
+
+fn who(control: &Control) -> String {
+    let name = match control.name() {
+        Some(name) => format!("coroutine {} '{name}'", control.id()),
+        None => format!("coroutine {}", control.id()),
+    };
+    let site = control.site().map(ToString::to_string).unwrap_or_default();
+    format!("{name}, spawned at {site}")
 }

@@ -25,7 +25,9 @@
 
 mod barrier;
 mod condvar;
+pub(crate) mod countdown;
 mod event;
+pub(crate) mod finished;
 mod lazy_lock;
 pub(crate) mod lock;
 mod mutex;
