@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{address_that_never_answers, everywhere, listener, on_a_thread, pair};
+use filature::{Elapsed, timeout};
 use filature_net::TcpStream;
 
 const SHORT: Duration = Duration::from_millis(5);
@@ -253,5 +254,42 @@ fn connecting_to_who_never_answers_times_out() {
         let (addr, _full) = address_that_never_answers();
         let error = TcpStream::connect_timeout(&addr, SHORT).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
+    });
+}
+
+/// With each, the other is too long to matter.
+fn the_first_of_a_limit_and_an_enclosing_timeout_ends_it() {
+    let (mut client, mut server) = pair();
+    client.set_read_timeout(Some(LONG)).unwrap();
+    let result = timeout(SHORT, || client.read(&mut [0]));
+    assert!(matches!(result, Err(Elapsed)));
+    client.set_read_timeout(Some(SHORT)).unwrap();
+    let error = timeout(LONG, || client.read(&mut [0])).unwrap();
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
+
+    client.set_write_timeout(Some(LONG)).unwrap();
+    let result: Result<(), _> = timeout(SHORT, || {
+        loop {
+            client.write_all(&[0; 1 << 16]).unwrap();
+        }
+    });
+    assert_eq!(result, Err(Elapsed));
+    drop(client);
+    std::io::copy(&mut server, &mut std::io::sink()).unwrap();
+
+    let (listener, _) = listener();
+    assert!(matches!(timeout(SHORT, || listener.accept()), Err(Elapsed)));
+    let (addr, _full) = address_that_never_answers();
+    let result = timeout(SHORT, || TcpStream::connect_timeout(&addr, LONG));
+    assert!(matches!(result, Err(Elapsed)));
+    let result = timeout(SHORT, || TcpStream::connect(addr));
+    assert!(matches!(result, Err(Elapsed)));
+}
+
+#[test]
+fn an_enclosing_timeout_holds_for_sockets() {
+    everywhere(|| {
+        the_first_of_a_limit_and_an_enclosing_timeout_ends_it();
+        on_a_thread(the_first_of_a_limit_and_an_enclosing_timeout_ends_it);
     });
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::coroutine::outcome::{Unwinding, Why};
 use crate::scheduler::wait::{Here, here};
+use crate::time::thread;
 
 /// What [`catch_cancel`] returns where a cancellation was caught.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +45,8 @@ impl fmt::Display for CancelError {
 impl std::error::Error for CancelError {}
 
 /// Calls `f`, and stops a cancellation of the current coroutine that unwinds out of it: what comes after may suspend,
-/// and the coroutine may go on and return a value. Panics pass through, and so does the unwinding of a shutdown.
+/// and the coroutine may go on and return a value. Panics pass through, and so does the unwinding of a shutdown or of a
+/// [`timeout`](crate::timeout).
 ///
 /// ```
 /// use filature::{catch_cancel, sleep, spawn_local, yield_now, Cancelled};
@@ -88,38 +90,47 @@ fn is_our_cancellation(payload: &(dyn Any + Send)) -> bool {
     })
 }
 
-/// Calls `f`, in which no cancellation of the current coroutine is delivered. One that was asked for meanwhile is
-/// delivered at the next suspension after it. Does not hold back a shutdown.
+/// Calls `f`, in which no cancellation of the current coroutine is delivered, nor any [`timeout`](crate::timeout) that
+/// encloses it. What came meanwhile is delivered at the next suspension after it. A timeout inside `f` cuts short what it
+/// encloses. Does not hold back a shutdown.
 ///
-/// For steps that must not be left half done, and are known to end soon.
+/// For steps that must not be left half done, and are known to end soon. On a plain thread it holds back timeouts.
 pub fn shield<T>(f: impl FnOnce() -> T) -> T {
-    let Some(here) = here() else {
-        return f();
-    };
-    let _shield = Shield::raise(here);
+    let _shield = Shield::raise();
     f()
 }
 
-struct Shield(Here);
+/// None: of a plain thread.
+struct Shield(Option<Here>);
 
 impl Shield {
-    fn raise(here: Here) -> Shield {
-        let control = here.control();
-        let shields = control.shields.get().checked_add(1);
-        control
-            .shields
-            .set(shields.expect("255 shields in one another"));
-        control.due.set(false);
+    fn raise() -> Shield {
+        let here = here();
+        let shields = match &here {
+            Some(here) => here.control().shields.get(),
+            None => thread::shields(),
+        };
+        let shields = shields.checked_add(1).expect("255 shields in one another");
+        match &here {
+            Some(here) => {
+                here.control().shields.set(shields);
+                here.control().due.set(false);
+            }
+            None => thread::set_shields(shields),
+        }
         Shield(here)
     }
 }
 
 impl Drop for Shield {
     fn drop(&mut self) {
-        let control = self.0.control();
-        control.shields.set(control.shields.get() - 1);
-        control
-            .due
-            .set(control.shields.get() == 0 && control.pending.get());
+        match &self.0 {
+            Some(here) => {
+                let control = here.control();
+                control.shields.set(control.shields.get() - 1);
+                here.settle();
+            }
+            None => thread::set_shields(thread::shields() - 1),
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::coroutine::control::Ref;
 use crate::scheduler::cancel::{self, Asked};
 use crate::scheduler::wait::{Wait, Woken, here, unpark_with_permit, worker};
 use crate::thread::ThreadHandle;
+use crate::time;
 
 /// A coroutine as others see it, shaped as [`std::thread::Thread`]; made by
 /// [`current`] and [`JoinHandle::coroutine`](crate::JoinHandle::coroutine).
@@ -162,7 +163,10 @@ pub fn stack_bounds() -> Option<std::ops::Range<usize>> {
 pub fn yield_now() {
     match here() {
         Some(here) => here.yield_now(),
-        None => std::thread::yield_now(),
+        None => {
+            std::thread::yield_now();
+            time::thread::unwind_if_due();
+        }
     }
 }
 
@@ -219,15 +223,5 @@ pub fn park_timeout(timeout: Duration) {
 ///
 /// A point at which a shutdown unwinds.
 pub fn sleep(duration: Duration) {
-    let Some(here) = here() else {
-        return std::thread::sleep(duration);
-    };
-    let deadline = Instant::now().checked_add(duration);
-    loop {
-        match here.park(Wait::Sleeping, deadline) {
-            Woken::Unparked => {}
-            Woken::TimedOut => return,
-            Woken::Cancelled => here.unwind(),
-        }
-    }
+    time::sleep(Instant::now().checked_add(duration));
 }

@@ -37,6 +37,7 @@ mod scope;
 pub mod sync;
 mod task_group;
 mod thread;
+mod time;
 
 pub use cancel::{CancelError, Cancelled, catch_cancel, shield};
 pub use config::RuntimeBuilder;
@@ -54,6 +55,10 @@ pub use runtime::{Runtime, run};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, JoinHandle, spawn, spawn_local, try_spawn};
 pub use task_group::{TaskError, TaskErrors, TaskGroup, task_group};
+pub use time::{
+    Deadline, Elapsed, Interval, interval, sleep_until, spawn_after, timeout, timeout_at,
+    with_deadline,
+};
 
 #[doc(hidden)]
 pub mod macros {

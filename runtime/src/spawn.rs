@@ -24,6 +24,7 @@ use crate::scheduler::wait::{self, Wait, Woken, here};
 use crate::scheduler::worker::{Worker, next_id};
 use crate::sync::finished::Ticket;
 use crate::thread::block_until;
+use crate::time;
 
 /// Starts a coroutine: `go!(closure)` is [`spawn(closure)`](crate::spawn), and
 /// `go!(builder, closure)` is [`Builder::spawn`] with its error made a panic.
@@ -535,7 +536,7 @@ impl<T> JoinHandle<T> {
     #[inline]
     fn wait(&self, masked: bool) -> bool {
         let Some(here) = here() else {
-            self.block();
+            self.block(masked);
             return false;
         };
         if !self.register(Some(Waiter::Coroutine(here.coroutine()))) {
@@ -604,11 +605,23 @@ impl<T> JoinHandle<T> {
     }
 
     #[cold]
-    fn block(&self) {
-        block_until(
-            |thread| self.register(Some(Waiter::Thread(thread))),
-            || self.is_finished(),
-        );
+    fn block(&self, masked: bool) {
+        loop {
+            let limit = if masked {
+                None
+            } else {
+                time::thread::limit(None)
+            };
+            block_until(
+                limit,
+                |thread| self.register(Some(Waiter::Thread(thread))),
+                || self.is_finished(),
+            );
+            if self.is_finished() || !self.inner().life.clear_joining() {
+                return;
+            }
+            time::thread::unwind_if_due();
+        }
     }
 
     /// Tells the finisher whom to wake; none: that nobody waits. False: it is

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, OnceCell};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::sync::Parker;
 
 use crate::coroutine::claim::Claim;
 use crate::scheduler::worker::next_id;
+use crate::time;
 
 /// A thread as [`crate::current`] shows it, with its permit for
 /// [`crate::park`].
@@ -92,16 +93,20 @@ impl ThreadWait {
 }
 
 /// Blocks the thread until `done`, of which whoever makes it so tells the
-/// unparker that `register` is given. `register` says whether there is anything
-/// to wait for.
+/// unparker that `register` is given, or until the deadline has passed. `register`
+/// says whether there is anything to wait for.
 pub(crate) fn block_until(
+    deadline: Option<Instant>,
     register: impl FnOnce(crossbeam_utils::sync::Unparker) -> bool,
     done: impl Fn() -> bool,
 ) {
     let wait = |parker: &Parker| {
         if register(parker.unparker().clone()) {
-            while !done() {
-                parker.park();
+            while !done() && deadline.is_none_or(|at| Instant::now() < at) {
+                match deadline {
+                    None => parker.park(),
+                    Some(deadline) => parker.park_deadline(deadline),
+                }
             }
         }
     };
@@ -110,6 +115,21 @@ pub(crate) fn block_until(
     if waited.is_err() {
         // The thread ends and its locals are gone.
         (wait.take().expect("not called yet"))(&Parker::new());
+    }
+}
+
+/// Blocks the thread until that moment, or for ever.
+pub(crate) fn sleep_until(moment: Option<Instant>) {
+    // The longest that std sleeps at once.
+    let longest = Duration::MAX;
+    loop {
+        let limit = time::thread::limit(moment);
+        let left = limit.map_or(longest, |at| at.saturating_duration_since(Instant::now()));
+        std::thread::sleep(left);
+        time::thread::unwind_if_due();
+        if moment.is_some_and(|at| at <= Instant::now()) {
+            return;
+        }
     }
 }
 
@@ -134,6 +154,13 @@ impl ThreadHandle {
     }
 
     pub(crate) fn park(&self, deadline: Option<Instant>) {
+        if !self.wait(time::thread::limit(deadline)) {
+            time::thread::unwind_if_due();
+        }
+    }
+
+    /// Whether there was a permit in time; it is used up.
+    fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut permit = self.permit.lock().unwrap_or_else(|e| e.into_inner());
         while !*permit {
             permit = match deadline {
@@ -141,7 +168,7 @@ impl ThreadHandle {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return;
+                        return false;
                     }
                     self.given
                         .wait_timeout(permit, left)
@@ -151,5 +178,6 @@ impl ThreadHandle {
             };
         }
         *permit = false;
+        true
     }
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Counter, FOR_EVER, Gate, Random, everywhere, io, wait_somehow};
+use common::{Counter, FOR_EVER, Gate, Random, everywhere, hush, io, on_workers, wait_somehow};
 use filature::{
     CancelError, Cancelled, JoinError, JoinHandle, catch_cancel, current, park, run, shield, sleep,
     spawn, spawn_local, yield_now,
@@ -95,6 +95,55 @@ fn a_cancellation_is_delivered_once() {
             assert_eq!(catch_cancel(yield_now), Err(Cancelled));
         });
         handle.join().unwrap();
+    });
+}
+
+#[test]
+fn what_it_has_got_by_then_is_kept_though_a_neighbour_panics() {
+    struct WaitsFor(Gate, Gate);
+    impl Drop for WaitsFor {
+        fn drop(&mut self) {
+            self.0.open();
+            self.1.wait();
+        }
+    }
+    hush();
+    on_workers(&[1], |setup| {
+        setup.runtime().run(|| {
+            let (panics, may_end, may_return) = (Gate::new(), Gate::new(), Gate::new());
+            let joined = spawn_local({
+                let may_return = may_return.clone();
+                move || {
+                    may_return.wait();
+                    7
+                }
+            });
+            let got = Counter::new();
+            let joiner = spawn_local({
+                let got = got.clone();
+                move || {
+                    assert_eq!(joined.join().unwrap(), 7);
+                    got.up();
+                    park();
+                }
+            });
+            let panicking = spawn_local({
+                let (panics, may_end) = (panics.clone(), may_end.clone());
+                move || {
+                    let _waits = WaitsFor(panics, may_end);
+                    panic!("on purpose")
+                }
+            });
+            panics.wait();
+            may_return.open();
+            // What is joined ends, and its joiner comes after us.
+            yield_now();
+            joiner.cancel().unwrap();
+            got.wait_for(1);
+            may_end.open();
+            assert!(panicking.join().unwrap_err().is_panic());
+            assert!(joiner.join().unwrap_err().is_cancelled());
+        });
     });
 }
 

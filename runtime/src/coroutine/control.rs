@@ -92,8 +92,8 @@ pub(crate) struct Control {
     pub(crate) calm: Cell<bool>,
     /// Of a wait that others may end without the token.
     pub(crate) claim: Claim,
-    /// Whether its next suspension is to unwind it: a request is pending, and no
-    /// shield is up.
+    /// Whether its next suspension is to unwind it: a request is pending, or a
+    /// deadline has passed that it is in, and no shield holds that back.
     pub(crate) due: Cell<bool>,
     /// The worker's coarse clock when it last parked, in [`TICK`]s.
     since: AtomicU32,

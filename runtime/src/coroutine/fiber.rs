@@ -16,6 +16,7 @@ use std::ptr::NonNull;
 
 use crate::coroutine::control::Control;
 use crate::coroutine::stack::Stack;
+use crate::time::frame::Frames;
 
 /// What a suspended fiber is told when it is resumed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub(crate) struct Fiber {
     pub(crate) size: usize,
     pub(crate) range: Range<usize>,
     pub(crate) guard: Range<usize>,
+    /// The deadlines that the coroutine is in which runs on it.
+    pub(crate) frames: Frames,
 }
 
 /// What `Switch` takes of the line that it shares with the link. (With the
@@ -93,6 +96,7 @@ impl Fiber {
             size: stack.size(),
             range: stack.limit().get()..stack.base().get(),
             guard: stack.guard_range(),
+            frames: Frames::new(),
             switch: UnsafeCell::new(Switch::with_stack(stack, body)),
         };
         // SAFETY: so much was set aside just now, aligned as a stack's base is,

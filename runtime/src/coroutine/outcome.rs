@@ -7,6 +7,7 @@ use std::io;
 use crate::coroutine::control::Ref;
 use crate::facade::Ordering;
 use crate::scheduler::wait::Here;
+use crate::time::thread;
 
 /// Why [`JoinHandle::join`](crate::JoinHandle::join) has no value to return.
 #[non_exhaustive]
@@ -120,12 +121,13 @@ impl std::error::Error for JoinError {
     }
 }
 
-/// The payload that unwinds a coroutine. While it travels the coroutine's
-/// `unwinding` flag is up, so that destructors on its way may suspend. If user
-/// code catches it and drops it, the flag goes down and the next suspension
-/// unwinds again.
+/// The payload that unwinds a coroutine, or a thread that is in a timeout. While
+/// it travels the coroutine's `unwinding` flag is up, so that destructors on its
+/// way may suspend. If user code catches it and drops it, the flag goes down and
+/// the next suspension unwinds again, if there is a reason left.
 pub(crate) struct Unwinding {
-    coroutine: Ref,
+    /// None: a plain thread.
+    coroutine: Option<Ref>,
     why: Why,
 }
 
@@ -134,29 +136,35 @@ pub(crate) struct Unwinding {
 pub(crate) enum Why {
     Cancelled,
     Shutdown,
+    /// The deadline of the frame of that number has passed.
+    Elapsed(u64),
 }
 
 impl Unwinding {
     /// Raises the flag of the running coroutine and starts to unwind it. Does
     /// not call the panic hook.
-    pub(crate) fn start(coroutine: Ref, why: Why) -> ! {
-        coroutine.unwinding.store(true, Ordering::Relaxed);
+    pub(crate) fn start(coroutine: Option<Ref>, why: Why) -> ! {
+        if let Some(coroutine) = &coroutine {
+            coroutine.unwinding.store(true, Ordering::Relaxed);
+        }
         std::panic::resume_unwind(Box::new(Unwinding { coroutine, why }))
     }
-}
 
-impl Unwinding {
     pub(crate) fn why(&self) -> Why {
         self.why
     }
 
     pub(crate) fn is_of(&self, here: &Here) -> bool {
-        self.coroutine.as_ptr() == here.coroutine()
+        let coroutine = self.coroutine.as_ref();
+        coroutine.is_some_and(|coroutine| coroutine.as_ptr() == here.coroutine())
     }
 }
 
 impl Drop for Unwinding {
     fn drop(&mut self) {
-        self.coroutine.unwinding.store(false, Ordering::Relaxed);
+        match &self.coroutine {
+            Some(coroutine) => coroutine.unwinding.store(false, Ordering::Relaxed),
+            None => thread::unwound(self.why),
+        }
     }
 }

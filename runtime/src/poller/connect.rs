@@ -12,6 +12,7 @@ use super::nap::nap;
 use super::operate::{Call, in_time, pace, refusal};
 use super::{Direction, Poller, op, source::Source, sys};
 use crate::scheduler::wait::{self, Here, Wait};
+use crate::time;
 
 pub(super) fn connect(
     source: &Source,
@@ -20,11 +21,11 @@ pub(super) fn connect(
 ) -> io::Result<()> {
     let call = Call::new(Wait::Connect, Direction::Out).by_mode();
     let here = wait::here();
-    if let Some(here) = &here
-        && (addr.is_unix() || matches!(here.poller(), Poller::Epoll(_)))
-    {
+    match &here {
         // It may well succeed at once, again and again.
-        pace(here);
+        Some(here) if addr.is_unix() || matches!(here.poller(), Poller::Epoll(_)) => pace(here),
+        Some(_) => {}
+        None => time::thread::unwind_if_due(),
     }
     let mut interrupted = false;
     let result = loop {
@@ -84,7 +85,8 @@ fn begin(
             _ => Ok(()),
         };
     }
-    let must_not_block = here.is_some() || deadline.is_some() || addr.is_unix();
+    let must_not_block =
+        here.is_some() || time::thread::limit(deadline).is_some() || addr.is_unix();
     source.prepare(call, must_not_block)?;
     // SAFETY: the address is valid for so many bytes.
     unsafe { sys::connect(fd, at, len) }

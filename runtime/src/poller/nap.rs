@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::operate::{Call, pace, refusal};
 use super::source::Source;
 use crate::scheduler::wait::{self, Here, Woken};
+use crate::{thread, time};
 
 /// How long to leave a full queue alone; untuned.
 const NAP: Duration = Duration::from_millis(1);
@@ -26,8 +27,9 @@ impl Source {
         mut attempt: impl FnMut(i32) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let here = wait::here();
-        if let Some(here) = &here {
-            pace(here);
+        match &here {
+            Some(here) => pace(here),
+            None => time::thread::unwind_if_due(),
         }
         loop {
             if self.is_closed() {
@@ -56,7 +58,7 @@ pub(super) fn nap(here: Option<&Here>, call: Call, deadline: Option<Instant>) ->
     }
     let until = deadline.map_or(until, |at| at.min(until));
     match here {
-        None => std::thread::sleep(until - now),
+        None => thread::sleep_until(Some(until)),
         Some(here) => {
             if let Woken::Cancelled = here.park(call.why, Some(until)) {
                 here.unwind();

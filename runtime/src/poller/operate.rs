@@ -170,8 +170,10 @@ impl Source {
         deadline: Option<Instant>,
         attempt: impl FnMut(i32) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        self.prepare(call, !thread::may_block(self, call, deadline))?;
-        thread::operate(self, call, deadline, attempt)
+        thread::within_timeouts(deadline, |deadline| {
+            self.prepare(call, !thread::may_block(self, call, deadline))?;
+            thread::operate(self, call, deadline, attempt)
+        })
     }
 
     /// Carries out one operation by its system call, tried before it waits,
@@ -232,7 +234,9 @@ impl Source {
                 }
                 Poller::Epoll(epoll) => epoll.wait_ready(&here, self, call, deadline),
             },
-            None => thread::wait_ready(self, call, deadline),
+            None => thread::within_timeouts(deadline, |deadline| {
+                thread::wait_ready(self, call, deadline)
+            }),
         };
         match result {
             // A closed source counts as ready to the kernel.

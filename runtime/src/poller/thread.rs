@@ -7,6 +7,24 @@ use std::time::Instant;
 use super::operate::Call;
 use super::source::Source;
 use super::sys;
+use crate::time;
+
+/// Calls `f` with the deadline to keep to: `deadline`, or that of a timeout that
+/// the thread is in, which then unwinds it.
+#[inline]
+pub(super) fn within_timeouts<T>(
+    deadline: Option<Instant>,
+    f: impl FnOnce(Option<Instant>) -> io::Result<T>,
+) -> io::Result<T> {
+    time::thread::unwind_if_due();
+    let result = f(time::thread::limit(deadline));
+    if let Err(error) = &result
+        && error.kind() == io::ErrorKind::TimedOut
+    {
+        time::thread::unwind_if_due();
+    }
+    result
+}
 
 /// Whether the system call can be left to block: a close reaches it there.
 /// Everything else waits in `poll(2)`.

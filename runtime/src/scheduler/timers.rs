@@ -1,5 +1,6 @@
 //! One worker's timers: a four-ary heap of deadlines whose entries lie in the
-//! frames of the coroutines that wait.
+//! frames of the coroutines that wait, or of the calls that a deadline is to cut
+//! short.
 //!
 //! An entry knows its place in the heap, so that a wait which ends early takes
 //! its timer back at once: a timeout that does not fire leaves nothing behind.
@@ -10,24 +11,33 @@ use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
 
 use crate::coroutine::control::Control;
+use crate::time::frame::Frame;
 
 const ARITY: usize = 4;
 const ABSENT: usize = usize::MAX;
 
-/// A deadline, in the frame of the coroutine that waits for it.
+/// A place in the heap, in a frame of the coroutine that the timer is for.
 pub(crate) struct Timer {
-    /// ns on the worker's clock.
-    deadline: u64,
     slot: Cell<usize>,
-    coroutine: NonNull<Control>,
+    /// Once it was inserted.
+    target: Cell<Option<Target>>,
+}
+
+/// What happens when a timer fires.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    /// A wait comes to its end.
+    Waiter(NonNull<Control>),
+    /// A call is cut short.
+    Frame(NonNull<Frame>),
 }
 
 impl Timer {
-    pub(crate) fn new(deadline: u64, coroutine: NonNull<Control>) -> Timer {
+    #[inline]
+    pub(crate) fn new() -> Timer {
         Timer {
-            deadline,
             slot: Cell::new(ABSENT),
-            coroutine,
+            target: Cell::new(None),
         }
     }
 }
@@ -44,14 +54,18 @@ impl Timers {
         }
     }
 
+    /// Has the timer fire at `deadline`, ns on the worker's clock.
+    ///
     /// # Safety
     ///
-    /// `timer` neither moves nor goes away before it has been removed or has
-    /// come out of [`Timers::pop_due`].
-    pub(crate) unsafe fn insert(&self, timer: &Timer) {
+    /// `timer` is not in the heap, and neither moves nor goes away before it has
+    /// been removed or has come out of [`Timers::pop_due`].
+    pub(crate) unsafe fn insert(&self, timer: &Timer, deadline: u64, target: Target) {
+        debug_assert_eq!(timer.slot.get(), ABSENT);
+        timer.target.set(Some(target));
         // SAFETY: one thread, and no method calls out while it holds this.
         let heap = unsafe { &mut *self.heap.get() };
-        heap.push((timer.deadline, NonNull::from(timer)));
+        heap.push((deadline, NonNull::from(timer)));
         let last = heap.len() - 1;
         sift_up(heap, last);
     }
@@ -74,8 +88,8 @@ impl Timers {
         unsafe { &*self.heap.get() }.first().map(|first| first.0)
     }
 
-    /// Takes out a timer whose time has come; gives the coroutine that waits.
-    pub(crate) fn pop_due(&self, now: u64) -> Option<NonNull<Control>> {
+    /// Takes out a timer whose time has come; tells what is to happen.
+    pub(crate) fn pop_due(&self, now: u64) -> Option<Target> {
         // SAFETY: as in `insert`.
         let heap = unsafe { &mut *self.heap.get() };
         let &(deadline, timer) = heap.first()?;
@@ -84,7 +98,7 @@ impl Timers {
         }
         remove_at(heap, 0);
         // SAFETY: `insert`'s caller: the timer was in the heap until just now.
-        Some(unsafe { timer.as_ref() }.coroutine)
+        unsafe { timer.as_ref() }.target.get()
     }
 }
 
@@ -146,25 +160,26 @@ mod tests {
     fn timers_come_out_in_order_and_removed_ones_never() {
         let timers = Timers::new();
         let mut state = 7u64;
-        let all: Vec<Timer> = (0..1000)
+        let all: Vec<(Timer, u64)> = (0..1000)
             .map(|_| {
                 state = state
                     .wrapping_mul(6364136223846793005)
                     .wrapping_add(1442695040888963407);
-                Timer::new(state >> 40, NonNull::dangling())
+                (Timer::new(), state >> 40)
             })
             .collect();
-        for timer in &all {
+        let nobody = Target::Waiter(NonNull::dangling());
+        for (timer, deadline) in &all {
             // SAFETY: `all` is not touched again until the heap is empty.
-            unsafe { timers.insert(timer) };
+            unsafe { timers.insert(timer, *deadline, nobody) };
         }
         let mut kept = Vec::new();
-        for (i, timer) in all.iter().enumerate() {
+        for (i, (timer, deadline)) in all.iter().enumerate() {
             if i % 3 == 0 {
                 assert!(timers.remove(timer));
                 assert!(!timers.remove(timer));
             } else {
-                kept.push(timer.deadline);
+                kept.push(*deadline);
             }
         }
         kept.sort_unstable();

@@ -22,8 +22,9 @@ use crate::facade::Ordering;
 use crate::poller::{Key, Poller};
 use crate::scheduler::cancel::Asked;
 use crate::scheduler::remote::{Remote, bump};
-use crate::scheduler::timers::Timer;
+use crate::scheduler::timers::{Target, Timer};
 use crate::scheduler::worker::Worker;
+use crate::time::frame::Frames;
 
 /// What a coroutine waits for, for a dump.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -235,12 +236,11 @@ impl Here {
         match deadline {
             None => self.suspend_claimed(why, masked),
             Some(deadline) => {
-                let worker = self.worker();
-                let timer = Timer::new(worker.shared.at(deadline), self.coroutine);
+                let timer = Timer::new();
                 // SAFETY: as in `park_until`.
-                unsafe { worker.timers.insert(&timer) };
+                unsafe { self.set_timer(&timer, deadline) };
                 let woken = self.suspend_claimed(why, masked);
-                let fired = !worker.timers.remove(&timer);
+                let fired = !self.worker().timers.remove(&timer);
                 if woken == Woken::Unparked && fired {
                     Woken::TimedOut
                 } else {
@@ -268,15 +268,27 @@ impl Here {
         }
     }
 
-    fn park_until(&self, why: Wait, deadline: Instant) -> Option<Woken> {
+    /// Sets a timer that wakes this coroutine.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Timers::insert`](crate::scheduler::timers::Timers::insert).
+    #[inline]
+    unsafe fn set_timer(&self, timer: &Timer, deadline: Instant) {
         let worker = self.worker();
         let at = worker.shared.at(deadline);
-        let timer = Timer::new(at, self.coroutine);
+        let target = Target::Waiter(self.coroutine);
+        // SAFETY: the caller's promise.
+        unsafe { worker.timers.insert(timer, at, target) };
+    }
+
+    fn park_until(&self, why: Wait, deadline: Instant) -> Option<Woken> {
+        let timer = Timer::new();
         // SAFETY: removed below on every path; nothing in between unwinds, and
         // this frame stays where it is while the coroutine is suspended.
-        unsafe { worker.timers.insert(&timer) };
+        unsafe { self.set_timer(&timer, deadline) };
         let woken = self.suspend_parked(why);
-        let fired = !worker.timers.remove(&timer);
+        let fired = !self.worker().timers.remove(&timer);
         if woken.is_none() && fired {
             Some(Woken::TimedOut)
         } else {
@@ -372,8 +384,8 @@ impl Here {
     /// For a wait that was told to unwind and has got what it waited for: whether
     /// it must unwind all the same, and drop that. With another's panic under way
     /// its next wait could not tell it from one of its own, and would be put off
-    /// until that panic is over, which may be waiting for this very coroutine.
-    /// Only in a shutdown: a request to cancel can wait, its result cannot.
+    /// until that panic is over, which may be waiting for this very coroutine. Only
+    /// in a shutdown: otherwise the coroutine may go on afterwards, and miss it.
     #[cold]
     pub(crate) fn is_last_chance(&self) -> bool {
         self.worker().order() != Order::GO && std::thread::panicking()
@@ -388,18 +400,47 @@ impl Here {
     /// Unwinds this coroutine, without a word from the panic hook.
     #[cold]
     pub(crate) fn unwind(&self) -> ! {
+        Unwinding::start(Some(self.reference()), self.take_reason())
+    }
+
+    /// The weightiest reason to unwind. Requests and deadlines are delivered
+    /// once, a shutdown is for good.
+    fn take_reason(&self) -> Why {
         let control = self.control();
-        // A request is delivered once. A shutdown is for good.
-        control.due.set(false);
-        control.pending.set(false);
-        // Letters that are still on their way ask for no more than this.
-        control.delivered.set(Asked::of(control).number());
-        let why = if self.worker().order() == Order::GO {
+        let shields = control.shields.get();
+        if self.worker().order() != Order::GO {
+            control.pending.set(false);
+            return Why::Shutdown;
+        }
+        let why = if shields == 0 && control.pending.replace(false) {
+            // Letters that are still on their way ask for no more than this.
+            control.delivered.set(Asked::of(control).number());
             Why::Cancelled
+        } else if let Some(frame) = self.frames().due(shields) {
+            Why::Elapsed(frame.deliver())
         } else {
+            // Of which its worker has yet to take notice.
             Why::Shutdown
         };
-        Unwinding::start(self.reference(), why)
+        self.settle();
+        why
+    }
+
+    /// Works out anew whether there is a reason to unwind, other than a shutdown.
+    pub(crate) fn settle(&self) {
+        let control = self.control();
+        let shields = control.shields.get();
+        let asked = shields == 0 && control.pending.get();
+        control
+            .due
+            .set(asked || self.frames().due(shields).is_some());
+    }
+
+    /// The deadlines that the coroutine is in.
+    #[inline]
+    pub(crate) fn frames(&self) -> &Frames {
+        // SAFETY: it runs on this fiber to its end.
+        unsafe { &(*self.control().fiber.get()).frames }
     }
 }
 

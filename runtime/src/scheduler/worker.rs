@@ -31,7 +31,7 @@ use crate::scheduler::remote::{DEQUE, Remote, bump};
 use crate::scheduler::run_queue::{LANES, RunQueue};
 use crate::scheduler::shared::Shared;
 use crate::scheduler::start::Fibers;
-use crate::scheduler::timers::Timers;
+use crate::scheduler::timers::{Target, Timers};
 use crate::scheduler::wait;
 
 /// Ready coroutines a round at the most, and unstarted ones too: about as many
@@ -252,13 +252,19 @@ impl Worker {
     }
 
     pub(crate) fn fire_timers(&self, now: u64) {
-        while let Some(coroutine) = self.timers.pop_due(now) {
-            // SAFETY: it waits for the timer, so it is alive.
-            let control = unsafe { coroutine.as_ref() };
-            if control.claim.take() {
-                self.push_ready(coroutine);
-            } else if control.token.is_parked() {
-                wait::unpark(coroutine);
+        while let Some(target) = self.timers.pop_due(now) {
+            match target {
+                Target::Waiter(coroutine) => {
+                    // SAFETY: it waits for the timer, so it is alive.
+                    let control = unsafe { coroutine.as_ref() };
+                    if control.claim.take() {
+                        self.push_ready(coroutine);
+                    } else if control.token.is_parked() {
+                        wait::unpark(coroutine);
+                    }
+                }
+                // SAFETY: a frame takes its timer back before it is left.
+                Target::Frame(frame) => unsafe { frame.as_ref() }.expire(),
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::facade::UnsafeCell;
 use crate::scheduler::wait::{self, Here, Wait, Woken};
 use crate::sync::queue::Outcome;
 use crate::thread::{self, ThreadWait};
+use crate::time;
 
 /// Lies in the waiting frame, as long as the call waits or may be found.
 pub(crate) struct Party {
@@ -35,7 +36,7 @@ pub(crate) enum Ended {
     By(Outcome),
     /// By the deadline.
     TimedOut,
-    /// The coroutine is to be unwound: leave the queues and call
+    /// The caller is to be unwound: leave the queues and call
     /// [`Party::unwind`].
     Cancelled,
     /// For no reason: leave the queues and begin again.
@@ -105,8 +106,8 @@ impl Party {
         }
     }
 
-    /// Waits until the wait is ended. A coroutine that is to be unwound is told
-    /// so unless `masked`.
+    /// Waits until the wait is ended. A coroutine that is to be unwound, or a
+    /// thread in a timeout, is told so unless `masked`.
     #[inline]
     pub(crate) fn wait(&self, why: Wait, deadline: Option<Instant>, masked: bool) -> Ended {
         match &self.who {
@@ -123,14 +124,23 @@ impl Party {
                     },
                 }
             }
-            Who::Thread(thread) => self.block(thread, deadline),
+            Who::Thread(thread) => self.block(thread, deadline, masked),
         }
     }
 
     #[cold]
-    fn block(&self, thread: &ThreadWait, deadline: Option<Instant>) -> Ended {
-        if !thread.wait(deadline) && thread.claim.take() {
-            return Ended::TimedOut;
+    fn block(&self, thread: &ThreadWait, deadline: Option<Instant>, masked: bool) -> Ended {
+        let limit = if masked {
+            deadline
+        } else {
+            time::thread::limit(deadline)
+        };
+        if !thread.wait(limit) && thread.claim.take() {
+            return if !masked && time::thread::is_due() {
+                Ended::Cancelled
+            } else {
+                Ended::TimedOut
+            };
         }
         // Whoever took the claim is about to say so.
         thread.wait(None);
@@ -159,12 +169,12 @@ impl Party {
         }
     }
 
-    /// Unwinds the calling coroutine, which was told [`Ended::Cancelled`].
+    /// Unwinds the caller, who was told [`Ended::Cancelled`].
     #[cold]
     pub(crate) fn unwind(&self) -> ! {
         match &self.who {
             Who::Coroutine(here) => here.unwind(),
-            Who::Thread(_) => unreachable!("a thread is not cancelled"),
+            Who::Thread(_) => time::thread::unwind(),
         }
     }
 }

@@ -5,10 +5,11 @@ use std::sync::{LockResult, PoisonError};
 use std::thread;
 
 use crate::scheduler::wait::here;
+use crate::time;
 
 /// Set when a guard is dropped by a panic that began while it was held. A
-/// cancellation or a shutdown unwinds as well, but what it leaves behind is meant
-/// to be left behind, so it does not poison.
+/// cancellation, a timeout or a shutdown unwinds as well, but what it leaves
+/// behind is meant to be left behind, so it does not poison.
 ///
 /// The count of panics is the thread's: a neighbour of the same worker that waits
 /// in a destructor while it panics makes the thread count as panicking, and a guard
@@ -39,7 +40,11 @@ impl Flag {
 
     #[cold]
     fn panicked(&self) {
-        if !here().is_some_and(|here| here.is_unwinding()) {
+        let cut_short = match here() {
+            Some(here) => here.is_unwinding(),
+            None => time::thread::is_unwinding(),
+        };
+        if !cut_short {
             // Ordering: Relaxed, the lock orders it.
             self.0.store(true, Ordering::Relaxed);
         }
