@@ -358,7 +358,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "select_lets_go_between_the_look_and_the_wait",
         structure: "select",
         original: "        let waits = party",
-        broken: "        unsafe { unlock_all(arms, order) };
+        broken: "        // SAFETY: locked above.
+        unsafe { unlock_all(arms, order) };
         lock_all(arms, order);
         let waits = party",
         caught_by: "two_selects_that_want_each_other_meet_once",

@@ -161,10 +161,11 @@ impl Runtime {
     ///
     /// # Cancellation
     ///
-    /// Where the waiting coroutine is to end, by a cancellation or a shutdown of
-    /// its own runtime, `f` is asked to end as well, and the waiting one unwound
-    /// from here once `f` has been. In a destructor that such an unwinding runs,
-    /// `f` runs in the coroutine itself.
+    /// Where the waiting coroutine is cancelled, or a timeout is to cut it short,
+    /// `f` is asked to end as well, and the waiting one unwound from here once `f`
+    /// has been. A shutdown of its own runtime unwinds it from here, too, but
+    /// leaves an `f` that runs on another one to go on to its end. In a destructor
+    /// that an unwinding runs, `f` runs in the coroutine itself.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where

@@ -544,10 +544,12 @@ impl<T> JoinHandle<T> {
         }
         let joining = &here.worker().remote().counters.joining;
         joining.store(joining.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        let mut told = masked && here.is_cancelled();
+        // Not in a shutdown: what runs on a runtime that goes on is not cut short.
+        let asked = || here.control().due.get();
+        let mut told = masked && asked() && here.is_cancelled();
         let mut passed_on = false;
         let unwind = loop {
-            if masked && told && !passed_on {
+            if masked && told && !passed_on && asked() {
                 passed_on = true;
                 cancel::request(self.inner());
             }

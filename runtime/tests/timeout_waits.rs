@@ -67,19 +67,20 @@ fn a_wait_with_a_time_limit_of_its_own_ends_by_the_first() {
 }
 
 #[test]
-fn a_run_is_waited_for() {
+fn a_run_is_waited_for_and_asked_to_end() {
     everywhere(|setup| {
         let runtime = setup.runtime();
+        runtime.run(|| {
+            assert_eq!(timeout(NOW, || run(|| sleep(FOR_EVER))), Err(Elapsed));
+            let on_it = timeout(NOW, || runtime.run(|| sleep(FOR_EVER)));
+            assert_eq!(on_it, Err(Elapsed));
+        });
+        // A plain thread waits.
         let inside = || {
             sleep(SOON);
             7
         };
-        let waits = || {
-            assert_eq!(timeout(NOW, || run(inside)), Ok(7));
-            assert_eq!(timeout(NOW, || runtime.run(inside)), Ok(7));
-        };
-        runtime.run(waits);
-        waits();
+        assert_eq!(timeout(NOW, || runtime.run(inside)), Ok(7));
     });
 }
 

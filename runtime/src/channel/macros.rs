@@ -146,7 +146,7 @@ macro_rules! __channel_select_run {
     ($biased:tt [$($number:tt)*] [$($ready:tt)*] [(recv ($r:expr) $res:tt $body:block) $($rest:tt)*] $default:tt) => {
         match &$r {
             receiver => {
-                let operation = $crate::channel::macros::receive(receiver);
+                let mut operation = $crate::channel::macros::receive(receiver);
                 $crate::__channel_select_run!(
                     $biased
                     [$($number)* + 1]
@@ -160,7 +160,7 @@ macro_rules! __channel_select_run {
     ($biased:tt [$($number:tt)*] [$($ready:tt)*] [(send ($s:expr, $m:expr) $res:tt $body:block) $($rest:tt)*] $default:tt) => {
         match &$s {
             sender => {
-                let operation = $crate::channel::macros::send(sender);
+                let mut operation = $crate::channel::macros::send(sender);
                 $crate::__channel_select_run!(
                     $biased
                     [$($number)* + 1]
@@ -201,7 +201,7 @@ macro_rules! __channel_select_run {
     };
 }
 
-/// What the macros call. Using it otherwise does no harm, and no good.
+/// What the macros call: a receive, to be selected and then taken. Public for them alone.
 pub struct Receive<'a, T>(RecvArm<'a, T>);
 
 /// As [`Receive`].
@@ -225,7 +225,8 @@ pub fn send<T>(sender: &Sender<T>) -> Send<'_, T> {
 }
 
 impl<T> Receive<'_, T> {
-    pub fn part(&self) -> Part<'_> {
+    // Exclusive, as an operation waits in one place at a time.
+    pub fn part(&mut self) -> Part<'_> {
         Part(self.0.get())
     }
 
@@ -235,7 +236,8 @@ impl<T> Receive<'_, T> {
 }
 
 impl<'a, T> Send<'a, T> {
-    pub fn part(&self) -> Part<'_> {
+    // As for `Receive`.
+    pub fn part(&mut self) -> Part<'_> {
         Part(&self.0)
     }
 
