@@ -186,6 +186,15 @@ impl Nursery {
     }
 }
 
+/// Unwinds the caller, who was [`told`](Ran::told) to while it waited.
+#[cold]
+pub(crate) fn unwind_told() {
+    match here() {
+        Some(here) => here.unwind(),
+        None => crate::time::thread::unwind_if_due(),
+    }
+}
+
 impl Group {
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)

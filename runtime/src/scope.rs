@@ -11,9 +11,9 @@ use crate::cancel::CancelError;
 use crate::coroutine::exits::JoinState;
 use crate::coroutine::outcome::{JoinError, Unwinding};
 use crate::current::Coroutine;
+use crate::nursery::unwind_told;
 use crate::nursery::{Nursery, OnPanic, Ran};
 use crate::runtime::Runtime;
-use crate::scheduler::wait::here;
 use crate::spawn::{Builder, JoinHandle};
 
 /// Where coroutines are spawned that may borrow what lives for `'env`; made by
@@ -138,8 +138,8 @@ where
     if scope.panics.load(Ordering::Relaxed) > 0 {
         panic!("a scoped coroutine panicked");
     }
-    if told && let Some(here) = here() {
-        here.unwind();
+    if told {
+        unwind_told();
     }
     value
 }

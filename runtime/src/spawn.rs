@@ -577,6 +577,11 @@ impl<T> JoinHandle<T> {
     /// the ticket comes back. The handle is not to be dropped or joined before
     /// [`JoinHandle::withdraw`], unless the ticket was handed in.
     pub(crate) fn enter(&self, ticket: Ticket) -> Result<(), Box<Ticket>> {
+        // Before the cell is written: if an earlier ticket came too late to be
+        // withdrawn, the cell is still the finisher's.
+        if self.is_finished() {
+            return Err(Box::new(ticket));
+        }
         if self.register(Some(Waiter::OfSeveral(Box::new(ticket)))) {
             return Ok(());
         }

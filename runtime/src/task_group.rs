@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::coroutine::outcome::{JoinError, Unwinding};
-use crate::nursery::{Nursery, OnPanic, Ran};
+use crate::nursery::{Nursery, OnPanic, Ran, unwind_told};
 use crate::scheduler::wait::here;
 use crate::spawn::{Builder, JoinHandle, unwind_too};
 
@@ -142,8 +142,10 @@ where
     let are_cancellations = |(_, error): &(usize, TaskError<E>)| matches!(error, TaskError::Ended(e) if e.is_cancelled());
     if errors.iter().all(are_cancellations) {
         // As for a join of what fell to the caller's own end.
-        if told || !errors.is_empty() {
-            unwind_too(told);
+        if told {
+            unwind_told();
+        } else if !errors.is_empty() {
+            unwind_too(false);
         }
     } else if told
         && let Some(here) = here()

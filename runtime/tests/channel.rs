@@ -416,3 +416,35 @@ fn large_and_empty_messages_pass() {
         }
     });
 }
+
+#[test]
+fn messages_are_all_dropped_though_a_destructor_is_cut_short() {
+    struct Waits(bool, Gate);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            if self.0 {
+                self.1.open();
+                filature::park();
+            }
+        }
+    }
+    everywhere(|setup| {
+        let runtime = setup.runtime();
+        let (sender, receiver) = unbounded();
+        let (reply, replies) = bounded::<u32>(1);
+        let dropping = Gate::new();
+        sender
+            .send((Waits(true, dropping.clone()), None))
+            .ok()
+            .unwrap();
+        sender
+            .send((Waits(false, dropping.clone()), Some(reply)))
+            .ok()
+            .unwrap();
+        let dropper = runtime.spawn(move || drop(receiver));
+        dropping.wait();
+        dropper.cancel().unwrap();
+        assert!(dropper.join().unwrap_err().is_cancelled());
+        assert!(replies.recv().is_err());
+    });
+}

@@ -436,3 +436,23 @@ fn an_operation_is_completed_with_its_own_handle() {
 fn a_select_of_nothing_is_a_mistake() {
     let _ = Select::new().select();
 }
+
+#[test]
+fn a_message_of_the_clock_that_comes_back_is_told_of() {
+    let (ours, theirs) = (after(Duration::ZERO), std::sync::Arc::new(()));
+    let clone = ours.clone();
+    let mut select = Select::new();
+    select.recv(&ours);
+    let operation = select.select();
+    let weak = std::sync::Arc::downgrade(&theirs);
+    let waiter = std::thread::spawn(move || {
+        drop(theirs);
+        clone.recv().is_ok()
+    });
+    while weak.strong_count() > 0 {
+        std::thread::yield_now();
+    }
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(operation)));
+    assert!(dropped.is_err());
+    assert!(waiter.join().unwrap());
+}

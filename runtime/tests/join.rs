@@ -494,3 +494,21 @@ fn they_are_cancelled_at_every_suspension() {
         assert_eq!(made.get(), dropped.get());
     });
 }
+
+#[test]
+fn one_that_finished_as_it_was_given_up_is_waited_for_again() {
+    for i in 0..3_000 {
+        let handle = spawn(move || {
+            for _ in 0..(i % 40) * 50 {
+                std::hint::spin_loop();
+            }
+            vec![i; 10]
+        });
+        let time = std::time::Duration::from_micros(i % 7);
+        let mut joined = filature::JoinAll::new().timeout(time).join([handle]);
+        if let Some((_, handle)) = joined.unfinished.pop() {
+            let (_, value) = filature::iter_finished([handle]).next().unwrap();
+            assert_eq!(value.unwrap(), vec![i; 10]);
+        }
+    }
+}

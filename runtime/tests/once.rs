@@ -329,3 +329,14 @@ fn a_panic_poisons_a_lazy_value_and_so_does_a_shutdown() {
         assert!(panics(|| assert_eq!(**lazy, 1)));
     });
 }
+
+#[test]
+fn a_timeout_on_a_plain_thread_leaves_it_as_if_not_called() {
+    let once = Once::new();
+    let result = filature::timeout(std::time::Duration::ZERO, || {
+        once.call_once(|| filature::sleep(FOR_EVER))
+    });
+    assert!(result.is_err());
+    once.call_once(|| ());
+    assert!(once.is_completed());
+}

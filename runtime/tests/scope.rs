@@ -710,3 +710,32 @@ fn it_is_cancelled_at_every_suspension() {
         assert_eq!(made.get(), dropped.get());
     });
 }
+
+#[test]
+fn on_a_plain_thread_a_timeout_cuts_it_short() {
+    use filature::{Elapsed, join, race, task_group, timeout};
+    let at_once = std::time::Duration::ZERO;
+    let scoped = timeout(at_once, || {
+        scope(|s| {
+            s.spawn(|| sleep(FOR_EVER));
+            7
+        })
+    });
+    assert_eq!(scoped, Err(Elapsed));
+    let grouped = timeout(at_once, || {
+        let result = task_group(|group| {
+            group.spawn(|| {
+                sleep(FOR_EVER);
+                Ok::<_, String>(1)
+            });
+        });
+        result.is_ok()
+    });
+    assert_eq!(grouped, Err(Elapsed));
+    assert_eq!(
+        timeout(at_once, || race([|| sleep(FOR_EVER)])),
+        Err(Elapsed)
+    );
+    let joined = timeout(at_once, || join!(|| sleep(FOR_EVER)).0);
+    assert!(joined.is_err());
+}

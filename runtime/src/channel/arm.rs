@@ -121,12 +121,12 @@ impl Place {
     /// # Safety
     ///
     /// The last one is in no queue any more, and no reference to it is left.
-    unsafe fn set(&self, entry: Entry) -> &Entry {
+    pub(crate) unsafe fn set(&self, entry: Entry) -> &Entry {
         // SAFETY: by the contract.
         unsafe { (*self.0.get()).insert(entry) }
     }
 
-    fn get(&self) -> Option<&Entry> {
+    pub(crate) fn get(&self) -> Option<&Entry> {
         // SAFETY: `set` is only called when no reference is left.
         unsafe { (*self.0.get()).as_ref() }
     }

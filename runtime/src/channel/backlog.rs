@@ -2,7 +2,8 @@
 //! one grows without being copied, and gives its memory back.
 
 use std::collections::{LinkedList, VecDeque};
-use std::mem::ManuallyDrop;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// What a block takes at the most, in bytes and in messages. Untuned.
 const BLOCK_BYTES: usize = 4096;
@@ -83,14 +84,22 @@ impl<T> Backlog<T> {
         Some(message)
     }
 
-    /// Drops the messages. If the destructor of one panics, the rest is leaked: a
-    /// second panic would end the process.
-    pub(crate) fn drop_messages(self) {
-        let mut this = ManuallyDrop::new(self);
-        while let Some(message) = this.pop() {
-            drop(message);
+    /// Drops the messages: all of them, though the destructor of one may unwind, as
+    /// others wait to hear that theirs is gone. Goes on with the first that did.
+    pub(crate) fn drop_messages(mut self) {
+        let mut first = None;
+        while let Some(message) = self.pop() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(message))) {
+                match first {
+                    None => first = Some(payload),
+                    // Its own destructor might panic.
+                    Some(_) => mem::forget(payload),
+                }
+            }
         }
-        drop(ManuallyDrop::into_inner(this));
+        if let Some(payload) = first {
+            resume_unwind(payload);
+        }
     }
 
     #[cold]

@@ -3,20 +3,31 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::channel::arm::{Arm, Found};
-use crate::channel::chan::After;
+use crate::channel::arm::{Arm, Found, Place};
+use crate::channel::chan::{AGAIN, After};
 use crate::sync::lock::Lock;
+use crate::sync::party::Party;
+use crate::sync::queue::{Entry, Queue};
 
 /// When the next message comes, and the one after it.
 pub(crate) struct Clock {
-    next: Lock<Option<Instant>>,
+    state: Lock<State>,
     period: Option<Duration>,
+}
+
+struct State {
+    next: Option<Instant>,
+    /// Who waits by a deadline that was read before, should a message come back.
+    waiting: Queue,
 }
 
 impl Clock {
     pub(crate) fn new(first: Instant, period: Option<Duration>) -> Self {
         Self {
-            next: Lock::new(Some(first)),
+            state: Lock::new(State {
+                next: Some(first),
+                waiting: Queue::new(),
+            }),
             period,
         }
     }
@@ -24,21 +35,21 @@ impl Clock {
     /// The message, if it is time.
     pub(crate) fn take(&self) -> Option<Instant> {
         let now = Instant::now();
-        let mut next = self.next.lock();
-        let told = next.filter(|next| *next <= now)?;
+        let mut state = self.state.lock();
+        let told = state.next.filter(|next| *next <= now)?;
         // What was missed is not made up for.
         let from = |from: Instant| from.checked_add(self.period?);
-        *next = from(told).filter(|next| *next > now).or_else(|| from(now));
+        state.next = from(told).filter(|next| *next > now).or_else(|| from(now));
         Some(told)
     }
 
     pub(crate) fn is_due(&self) -> bool {
-        let next = *self.next.lock();
+        let next = self.state.lock().next;
         next.is_some_and(|next| next <= Instant::now())
     }
 
     fn due(&self) -> Option<Instant> {
-        *self.next.lock()
+        self.state.lock().next
     }
 }
 
@@ -48,6 +59,7 @@ pub(crate) struct Ticks<'a, T> {
     /// What a message is made of a time by: `T` is a time.
     tell: fn(Instant) -> T,
     got: Cell<Option<Instant>>,
+    entry: Place,
 }
 
 impl<'a, T> Ticks<'a, T> {
@@ -56,6 +68,7 @@ impl<'a, T> Ticks<'a, T> {
             clock,
             tell,
             got: Cell::new(None),
+            entry: Place::new(),
         }
     }
 
@@ -79,6 +92,20 @@ impl<T> Arm for Ticks<'_, T> {
         self.clock.is_due()
     }
 
+    unsafe fn enter(&self, party: &Party, id: usize, _watch: bool) {
+        // SAFETY: it has left before.
+        let entry = unsafe { self.entry.set(Entry::new(party, id, std::ptr::null_mut())) };
+        // The deadline is read after this: what comes back in between is not missed.
+        // SAFETY: by the contract.
+        unsafe { self.clock.state.lock().waiting.push_back(entry) };
+    }
+
+    fn leave(&self, _watch: bool) {
+        if let Some(entry) = self.entry.get() {
+            self.clock.state.lock().waiting.remove(entry);
+        }
+    }
+
     fn due(&self) -> Option<Instant> {
         self.clock.due()
     }
@@ -92,7 +119,11 @@ impl<T> Arm for Ticks<'_, T> {
 
     fn give_back(&self) {
         if let Some(told) = self.got.take() {
-            *self.clock.next.lock() = Some(told);
+            let mut state = self.clock.state.lock();
+            state.next = Some(told);
+            let waiting = state.waiting.pop_all();
+            drop(state);
+            waiting.wake(AGAIN);
         }
     }
 }

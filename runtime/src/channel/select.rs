@@ -93,7 +93,9 @@ where
         }
         match ended {
             Ended::By(outcome) => {
-                arms[outcome.id()].ended(outcome.kind());
+                if !how.watch {
+                    arms[outcome.id()].ended(outcome.kind());
+                }
                 if outcome.kind() != AGAIN {
                     return Some(outcome.id());
                 }

@@ -318,6 +318,8 @@ impl Here {
         if self.worker().is_too_eager() {
             self.worker().push_ready(self.coroutine);
             self.switch_away();
+            // What the worker noted held for that suspension alone.
+            self.control().calm.set(false);
         }
     }
 

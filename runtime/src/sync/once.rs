@@ -183,7 +183,10 @@ impl Once {
 
 /// Whether the caller is a coroutine that a cancellation or a shutdown unwinds.
 fn is_unwinding() -> bool {
-    here().is_some_and(|here| here.is_unwinding())
+    match here() {
+        Some(here) => here.is_unwinding(),
+        None => crate::time::thread::is_unwinding(),
+    }
 }
 
 #[cold]

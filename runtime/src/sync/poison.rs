@@ -13,7 +13,8 @@ use crate::time;
 ///
 /// The count of panics is the thread's: a neighbour of the same worker that waits
 /// in a destructor while it panics makes the thread count as panicking, and a guard
-/// that was taken before that and is dropped meanwhile poisons its lock.
+/// that was taken before that and is dropped meanwhile poisons its lock; one that
+/// is taken meanwhile does not, though its holder panics.
 #[derive(Debug)]
 pub(crate) struct Flag(AtomicBool);
 

@@ -117,18 +117,21 @@ impl RawRwLock {
     /// Takes the lock for a writer, if it is free.
     #[inline]
     pub(crate) fn try_write(&self) -> bool {
-        let state = self.state.load(Ordering::Relaxed);
-        admits_writer(state)
+        let mut state = self.state.load(Ordering::Relaxed);
+        // More than once only if waiters come and go meanwhile.
+        while admits_writer(state) {
             // Ordering: Acquire, for what the last holders did.
-            && self
-                .state
-                .compare_exchange(
-                    state,
-                    state | WRITER,
-                    Ordering::Acquire,
-                    Ordering::Relaxed,
-                )
-                .is_ok()
+            match self.state.compare_exchange_weak(
+                state,
+                state | WRITER,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
     }
 
     /// Whether the lock was had before the deadline. Unwinds a coroutine that is

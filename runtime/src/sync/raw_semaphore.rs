@@ -130,11 +130,22 @@ impl RawSemaphore {
     /// [`MAX`].
     #[inline]
     pub(crate) fn release(&self, permits: usize) -> bool {
+        self.add(|room| (permits <= room).then_some(permits))
+    }
+
+    /// Adds as many of the permits as there is room for: whoever waits wants no more.
+    #[inline]
+    pub(crate) fn give_back(&self, permits: usize) {
+        self.add(|room| Some(permits.min(room)));
+    }
+
+    #[inline]
+    fn add(&self, some: impl Fn(usize) -> Option<usize>) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
-            if permits > MAX - state / PERMIT {
+            let Some(permits) = some(MAX - state / PERMIT) else {
                 return false;
-            }
+            };
             // Ordering: Release, for those who take them.
             match self.state.compare_exchange_weak(
                 state,

@@ -152,8 +152,8 @@ impl SemaphorePermit<'_> {
 impl Drop for SemaphorePermit<'_> {
     #[inline]
     fn drop(&mut self) {
-        // If too many were added meanwhile there are enough without these.
-        self.semaphore.raw.release(self.permits);
+        // If too many were added meanwhile there is no room for all of them.
+        self.semaphore.raw.give_back(self.permits);
     }
 }
 

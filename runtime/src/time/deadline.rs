@@ -39,10 +39,11 @@ impl From<Elapsed> for io::Error {
 /// ```
 ///
 /// It holds for every wait of this crate inside `f`, in the current coroutine or
-/// thread; not for coroutines that `f` spawns, nor for the closure of a
-/// [`run`](crate::run), which is waited for. IO in flight is called off, and
-/// waited for, before the unwinding; what had been received by then is returned
-/// instead, and the unwinding left to the next suspension.
+/// thread; not for coroutines that `f` spawns. The closure of a
+/// [`run`](crate::run) is waited for, and a coroutine that waits for it asks it to
+/// end. IO in flight is called off, and waited for, before the unwinding; what had
+/// been received by then is returned instead, and the unwinding left to the next
+/// suspension.
 ///
 /// - *No time at all* means: at the next suspension. `f` is called in any case, and
 ///   one that does not suspend any more returns its value, however late.
