@@ -25,7 +25,8 @@ Usage: filature-benches micro [NAME...] [--rounds N] [--coroutines N] [--quick] 
        filature-benches echo [--connections N,N...] [--size BYTES] [--seconds S] [--rounds N] [--quick] [--json]
 
 micro  yield, park_unpark, spawn_join, spawn_join_serial, skynet, skynet_cold, wake, cross_worker,
-       parked_memory, idle, spread: on filature, may and tokio (and Go) in turn; all of them if none is named
+       parked_memory, idle, spread, channel_round_trip, channel_throughput, mutex, select,
+       timeout, cancel: on filature, may and tokio (and Go) in turn; all of them if none is named
 echo   what a message costs a server with one worker on one core, with the client on another core
 
 --rounds N       measure everything N times and report medians (5)

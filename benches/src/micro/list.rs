@@ -6,6 +6,7 @@ use crate::micro::Options;
 const ALL: [&str; 3] = ["filature", "may", "tokio"];
 /// tokio's other scheduler has one thread, nobody to steal from it and thus less to pay for.
 const ON_ONE_WORKER: [&str; 4] = ["filature", "may", "tokio", "tokio_current_thread"];
+const TALKERS: [&str; 5] = ["filature", "may", "tokio", "tokio_current_thread", "go"];
 const WITH_GO: [&str; 4] = ["filature", "may", "tokio", "go"];
 
 /// A bench: cases that are measured in turn, round by round.
@@ -85,6 +86,19 @@ pub fn benches(options: &Options) -> Vec<Bench> {
             .on(&["filature"], 2, None)
             .on(&["filature"], 8, None)
             .with_connections(10_000),
+        Bench::new("channel_round_trip", "ns").on(&TALKERS, 1, None),
+        Bench::new("channel_throughput", "ns")
+            .on(&TALKERS, 1, None)
+            .on(&WITH_GO, 2, None),
+        Bench::new("mutex", "ns").on(&["filature", "std", "may", "tokio"], 1, None),
+        Bench::new("select", "ns").on(
+            &["filature", "tokio", "tokio_current_thread", "go"],
+            1,
+            None,
+        ),
+        Bench::new("timeout", "ns").on(&["filature", "tokio", "tokio_current_thread"], 1, None),
+        // may's hangs.
+        Bench::new("cancel", "ns").on(&["filature", "tokio", "tokio_current_thread"], 1, None),
     ];
     for case in benches.iter_mut().flat_map(|bench| &mut bench.cases) {
         case.quick = options.quick;

@@ -12,6 +12,7 @@ mod on_filature_parked;
 mod on_may;
 mod on_tokio;
 mod spread;
+mod tools;
 mod turns;
 mod wake;
 
@@ -82,6 +83,7 @@ pub fn measure_in_turn(
 fn measure_apart(case: &Case) -> Result<Reading, String> {
     match (case.on.as_str(), case.bench.as_str()) {
         ("go", "parked_memory") => go::measure("parked_memory", case),
+        ("go", bench) if tools::BENCHES.contains(&bench) => go::measure("tools", case),
         ("go", _) => go::measure("skynet", case),
         _ => child::measure(case),
     }
@@ -89,6 +91,9 @@ fn measure_apart(case: &Case) -> Result<Reading, String> {
 
 /// Measures one case in this process.
 pub fn measure(case: &Case) -> Result<Reading, String> {
+    if tools::BENCHES.contains(&case.bench.as_str()) {
+        return tools::measure(case);
+    }
     match case.on.as_str() {
         "filature" => on_filature::measure(case),
         "may" => on_may::measure(case),
