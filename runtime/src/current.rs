@@ -65,6 +65,11 @@ impl Coroutine {
     /// unwound once. IO in flight is called off, and waited for, before the unwinding; what had been received by then
     /// is returned instead, and the unwinding left to the next suspension.
     ///
+    /// While some coroutine of the same worker waits in a destructor that an unwinding runs, one that has had a turn
+    /// meanwhile cannot be told from one that panics itself, and its own unwinding is put off until that is over. So a
+    /// destructor should not wait for one that it has spawned itself and cancelled; and before it waits for the first of
+    /// several, it should have asked all of them.
+    ///
     /// # Errors
     ///
     /// [`CancelError`], where nothing is cancelled: under `panic = "abort"`, and for a plain thread.
