@@ -566,9 +566,9 @@ fn a_panic_that_has_waited_through_a_shutdown_is_not_unwound_again() {
     hush();
     everywhere(|setup| {
         let runtime = setup.runtime();
-        let (started, asked) = (Gate::new(), Gate::new());
+        let (started, panics, asked) = (Gate::new(), Gate::new(), Gate::new());
         let parent = runtime.spawn({
-            let (started, asked) = (started.clone(), asked.clone());
+            let (panics, asked) = (panics.clone(), asked.clone());
             move || {
                 // The panic goes on through this once the scope has ended.
                 let _waits = Waits;
@@ -586,11 +586,13 @@ fn a_panic_that_has_waited_through_a_shutdown_is_not_unwound_again() {
                         });
                     });
                     started.wait();
+                    panics.open();
                     panic!("{ON_PURPOSE}");
                 });
             }
         });
-        started.wait();
+        // Before, it would be unwound where it waits for the child to start.
+        panics.wait();
         parent.cancel().unwrap();
         // By the parent, which was told at the scope's end, and waits on.
         asked.wait();
