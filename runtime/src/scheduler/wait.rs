@@ -297,7 +297,7 @@ impl Here {
     }
 
     /// Lets the others run that are ready.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn yield_now(&self) {
         let worker = self.worker();
         worker.push_ready(self.coroutine);
