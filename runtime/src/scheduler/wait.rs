@@ -217,7 +217,7 @@ impl Here {
         }
         let calm = !std::thread::panicking();
         let order = self.switch_away();
-        if !self.is_due(order) || !self.may_unwind(calm) {
+        if order == Order::GO || !self.may_unwind(calm) {
             None
         } else {
             Some(Woken::Cancelled)
@@ -261,7 +261,7 @@ impl Here {
         let calm = !std::thread::panicking();
         let order = self.switch_away();
         // Asked even if masked: what the worker noted holds for this suspension.
-        if !self.is_due(order) || !self.may_unwind(calm) || masked {
+        if order == Order::GO || !self.may_unwind(calm) || masked {
             Woken::Unparked
         } else {
             Woken::Cancelled
@@ -299,13 +299,21 @@ impl Here {
     /// Lets the others run that are ready.
     #[inline(always)]
     pub(crate) fn yield_now(&self) {
-        let worker = self.worker();
-        worker.push_ready(self.coroutine);
-        // One that was told to end and goes on may have no other moment.
-        let calm = !std::thread::panicking();
-        let order = self.switch_away();
-        if self.is_due(order) {
-            self.yielded_into_the_end(calm);
+        if std::thread::panicking() {
+            return self.yield_while_panicking();
+        }
+        self.worker().push_ready(self.coroutine);
+        if self.switch_away() != Order::GO {
+            self.yielded_into_the_end(true);
+        }
+    }
+
+    /// Apart, so that which it was need not be kept over the switch.
+    #[cold]
+    fn yield_while_panicking(&self) {
+        self.worker().push_ready(self.coroutine);
+        if self.switch_away() != Order::GO {
+            self.yielded_into_the_end(false);
         }
     }
 
@@ -325,8 +333,6 @@ impl Here {
 
     #[cold]
     fn yielded_into_the_end(&self, calm: bool) {
-        // If its worker had not taken notice yet, whether it was calm was not
-        // worth finding out; the worker has seen to that when it did.
         if self.may_unwind(calm) {
             self.unwind();
         }
@@ -340,16 +346,11 @@ impl Here {
         unsafe { (*self.control().yielder.get()).suspend(()) }
     }
 
-    /// Whether the coroutine is to end: `order` is what it was resumed with.
-    #[inline(always)]
-    fn is_due(&self, order: Order) -> bool {
-        order != Order::GO || self.control().due.get()
-    }
-
     /// Whether a park would return [`Woken::Cancelled`] at once.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.is_due(self.worker().order()) && self.may_unwind(!std::thread::panicking())
+        let is_due = self.worker().order() != Order::GO || self.control().due.get();
+        is_due && self.may_unwind(!std::thread::panicking())
     }
 
     /// The same if its runtime stops but its worker may not have noticed yet.

@@ -327,10 +327,17 @@ impl Worker {
             // Handed over by another worker, or `spawn_local`.
             return self.start(coroutine);
         }
+        // It is told here, from a line that is at hand, so that nothing needs to be
+        // kept over the switch to find out.
+        let order = if control.due.get() {
+            Order::UNWIND
+        } else {
+            self.order.get()
+        };
         self.set_running(Some(coroutine));
         // SAFETY: it is suspended in the middle of a coroutine that is at home
         // here.
-        unsafe { (*fiber).resume(self.order.get()) };
+        unsafe { (*fiber).resume(order) };
         self.set_running(None);
         if self.may_try_again() {
             self.try_again();
